@@ -1,0 +1,1 @@
+"""What operators run: one module per command, gathered in `oneperson`."""

@@ -1,0 +1,1 @@
+"""The application: people, rights, decisions, evidence."""

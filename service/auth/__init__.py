@@ -1,0 +1,1 @@
+"""API keys, officers and what each may do."""

@@ -1,0 +1,1 @@
+"""Checks: one transaction, one search, one instruction."""

@@ -1,0 +1,52 @@
+"""What endpoints ask for: a transaction, a consistent view, and who calls."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from service.auth.service import Actor, authenticate
+from service.database import Database
+from service.errors import UnauthenticatedError
+
+
+def database(request: Request) -> Database:
+    """Return the application's database."""
+    found: Database = request.app.state.database
+    return found
+
+
+def transaction(request: Request) -> Iterator[Session]:
+    """One transaction around the endpoint, committed before the answer is sent.
+
+    Always inject it with `scope="function"`: FastAPI's default scope ends after the
+    response has gone, so a failed commit would still have said "saved".
+    """
+    with database(request).write() as session:
+        yield session
+
+
+def view(request: Request) -> Iterator[Session]:
+    """One consistent view around the endpoint; changes are dropped."""
+    with database(request).read() as session:
+        yield session
+
+
+def caller(request: Request) -> Actor:
+    """Find whose key came with the request.
+
+    Raises:
+        UnauthenticatedError: No key, or not a valid one.
+    """
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise UnauthenticatedError("Send the key as 'Authorization: Bearer op_…'.")
+    with database(request).read() as session:
+        return authenticate(session, key.strip())
+
+
+Transaction = Annotated[Session, Depends(transaction, scope="function")]
+View = Annotated[Session, Depends(view, scope="function")]
+Caller = Annotated[Actor, Depends(caller)]
+StoredIn = Annotated[Database, Depends(database)]

@@ -1,0 +1,1 @@
+"""Keeps the galleries equal to the database: generations, replay, calibration."""

@@ -1,0 +1,1 @@
+"""Registrations, their portraits and their enrolment."""

@@ -1,0 +1,1 @@
+"""Cases and the decisions of officers."""
