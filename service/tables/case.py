@@ -59,7 +59,11 @@ class CaseCandidate(Base):
 
 
 class Decision(Base):
-    """What one officer recorded in one round: the first or the second opinion."""
+    """What one officer recorded in one round: the first or the second opinion, or a reopening.
+
+    `manual_conclusion`, with `reason` and `evidence`, stands where there were no candidates to
+    conclude on; a reopening ends its round and holds only a `reason`.
+    """
 
     __tablename__ = "decisions"
     __table_args__ = (UniqueConstraint("case_id", "round", "stage"), {"sqlite_autoincrement": True})
@@ -70,7 +74,10 @@ class Decision(Base):
     stage: Mapped[str] = mapped_column(String(8))
     officer_id: Mapped[UUID] = mapped_column(ForeignKey("officers.id"))
     registration_to_cancel: Mapped[str | None] = mapped_column(String(64))
-    identity_established: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    identity_established: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    manual_conclusion: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(2000))
+    evidence: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     conclusions: Mapped[list["Conclusion"]] = relationship(cascade="all, delete-orphan", lazy="selectin")

@@ -25,7 +25,7 @@ class Notice(Base):
     transaction_id: Mapped[str | None] = mapped_column(String(128))
     person_id: Mapped[str | None] = mapped_column(String(64), index=True)
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("notices.id"))
+    reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("notices.id"), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -117,6 +117,7 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['reverses_id'], ['notices.id'], name=op.f('fk_notices_reverses_id_notices')),
     sa.PrimaryKeyConstraint('sequence', name=op.f('pk_notices')),
     sa.UniqueConstraint('id', name=op.f('uq_notices_id')),
+    sa.UniqueConstraint('reverses_id', name=op.f('uq_notices_reverses_id')),
     sqlite_autoincrement=True
     )
     with op.batch_alter_table('notices', schema=None) as batch_op:
@@ -265,6 +266,9 @@ def upgrade() -> None:
     sa.Column('officer_id', sa.Uuid(), nullable=False),
     sa.Column('registration_to_cancel', sa.String(length=64), nullable=True),
     sa.Column('identity_established', sa.JSON(), nullable=True),
+    sa.Column('manual_conclusion', sa.String(length=16), nullable=True),
+    sa.Column('reason', sa.String(length=2000), nullable=True),
+    sa.Column('evidence', sa.JSON(), nullable=False),
     sa.Column('decided_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['case_id'], ['cases.id'], name=op.f('fk_decisions_case_id_cases'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['officer_id'], ['officers.id'], name=op.f('fk_decisions_officer_id_officers')),
