@@ -1,5 +1,6 @@
 """The database: engine, transactions and migrations."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,10 @@ def _availability() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailableError("The connection to the database was lost; try again.") from error
+        if type(error.orig) is sqlite3.DatabaseError:
+            raise DatabaseUnavailableError(
+                "The SQLite file is damaged or not a database; restore it from a backup."
+            ) from error
         raise
 
 

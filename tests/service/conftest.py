@@ -1,0 +1,139 @@
+"""What the service's tests stand on: both databases, settings, the application and its callers."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from service.auth.service import Role, Scope, add_client, add_officer
+from service.database import Database
+from service.settings import Settings
+from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
+
+BOTH_DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+ClientKeys = Callable[..., str]
+"""Makes a client that holds the given scopes (default: all) and returns its key."""
+
+OfficerKeys = Callable[..., str]
+"""Makes an officer by login, role and division_code, and returns their key."""
+
+
+def _unavailable(variable: str, reason: str) -> NoReturn:
+    """Skip, or fail where this machine promised to have it."""
+    if os.environ.get(variable) == "1":
+        pytest.fail(f"{variable}=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with a migrated template database."""
+    try:
+        with running_server() as server:
+            server.make_template()
+            yield server
+    except PostgresUnavailableError as error:
+        _unavailable("REQUIRE_POSTGRES", str(error))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture(params=BOTH_DATABASES)
+def database_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a migrated, empty database: once SQLite, once PostgreSQL."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "oneperson.db")
+        yield f"sqlite:///{tmp_path / 'oneperson.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.fresh() as address:
+        yield address
+
+
+@pytest.fixture
+def database(database_address: str) -> Iterator[Database]:
+    """A migrated, empty database: once SQLite, once PostgreSQL."""
+    opened = Database(database_address)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def pack_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic model pack, made once."""
+    from tests.synthetic import make_synthetic_pack  # Imports onnx, which only some tests need.
+
+    return make_synthetic_pack(tmp_path_factory.mktemp("packs") / "synthetic")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_address: str, pack_dir: Path) -> Settings:
+    """Settings of a service that has its own data folder and database."""
+    return Settings(
+        data_dir=tmp_path / "var",
+        database_url=SecretStr(database_address),
+        pack=str(pack_dir),
+        threads=2,
+        language="en",
+    )
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """The application, not started yet."""
+    from service.app import create_app
+
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """Real requests against the running application, in this process."""
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client_key(database: Database) -> ClientKeys:
+    """Make clients: `client_key("persons", "checks")` returns a key with these scopes."""
+
+    def make(*scopes: str, name: str = "") -> str:
+        with database.write() as session:
+            chosen = frozenset(map(Scope, scopes or Scope))
+            return add_client(session, name or f"client-{os.urandom(4).hex()}", scopes=chosen)[1]
+
+    return make
+
+
+@pytest.fixture
+def officer_key(database: Database) -> OfficerKeys:
+    """Make officers: `officer_key("zhang", role="supervisor", division_code="530100")` returns a key."""
+
+    def make(login: str = "", *, role: str = "officer", division_code: str = "530000") -> str:
+        with database.write() as session:
+            chosen = login or f"officer-{os.urandom(4).hex()}"
+            return add_officer(session, chosen, name=chosen, role=Role(role), division_code=division_code)[1]
+
+    return make
+
+
+@pytest.fixture
+def headers(client_key: ClientKeys) -> dict[str, str]:
+    """The header of a client that may do everything a client can."""
+    return {"Authorization": f"Bearer {client_key()}"}
