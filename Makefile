@@ -1,0 +1,72 @@
+# Everything is run from here; CI calls the same targets (.ci/run).
+# Nothing but Python 3.11 or newer is needed, and no root: `.venv` is made on first use.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-compile --no-deps
+PYTHON ?=
+ARGS ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench lock clean
+
+help: ## Say what can be made
+	@echo "OnePerson. Targets (options in ARGS, e.g. make test ARGS='-k quality'):"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+setup: $(VENV)/run.stamp ## Make .venv with what the service needs, and the command 'oneperson'
+
+run: $(VENV)/run.stamp ## Start the demo: a fresh registry, one transaction checked, the pages up
+	@$(BIN)/oneperson demo $(ARGS)
+
+test: $(VENV)/dev.stamp ## Run all tests; what cannot run here is listed as skipped
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(VENV)/dev.stamp ## Lint, check formatting, types, import directions and the lock files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if grep -n '://' requirements*.lock; then echo "a lock file holds an address" >&2; exit 1; fi
+
+format: $(VENV)/dev.stamp ## Format the source
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/run.stamp ## Measure searching, encoding and checks on this machine
+	$(BIN)/oneperson benchmark search $(ARGS)
+
+lock: $(VENV)/dev.stamp ## Rewrite the lock files (ARGS=NAME: move only that package)
+	./scripts/lock.sh $(ARGS)
+
+clean: ## Remove what was built here; the data in var/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find index service scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A candidate is tried, not only looked up: version managers put shims on the
+# path for versions that are not switched on, and Debian splits off ensurepip.
+$(VENV)/pyvenv.cfg:
+	@for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(VENV) with $$("$$candidate" --version)"; \
+	    "$$candidate" -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); exit 1; \
+	  fi; \
+	done; \
+	echo "No usable Python 3.11 or newer was found. Install one with its venv module" >&2; \
+	echo "(Debian, Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+$(VENV)/run.stamp: $(VENV)/pyvenv.cfg requirements.lock requirements-build.lock pyproject.toml
+	@echo "installing what requirements.lock names (half a minute)"
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/pyvenv.cfg requirements-dev.lock requirements-build.lock pyproject.toml
+	@echo "installing what requirements-dev.lock names (a minute)"
+	@$(PIP) --require-hashes -r requirements-dev.lock -r requirements-build.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $(VENV)/run.stamp $@
