@@ -1,0 +1,124 @@
+"""The manifest of a generation: what is in it, and how to know that it is intact."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from index.errors import GenerationError
+from index.generation_files import FileRecord
+from index.types import Rate
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the older layout could not read the newer one."""
+
+MANIFEST_NAME = "manifest.json"
+
+_SEAL = "manifest_sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationManifest:
+    """What a generation says of itself.
+
+    Attributes:
+        gallery: Name of the gallery.
+        contract_id: Pack that made the vectors.
+        dimension: Length d of every vector.
+        references: Number of references, m.
+        persons: Number of distinct persons.
+        position: Last database change contained; later ones are replayed after loading.
+        created_at: When it was written, with time zone.
+        sealed: Whether its files are encrypted.
+        files: One record per file, by file name.
+        recall: Share of exact candidates that the compressed search found on a sample;
+            None where nothing is compressed.
+        extra: Plain JSON values that the writer wanted kept, such as timings.
+    """
+
+    gallery: str
+    contract_id: str
+    dimension: int
+    references: int
+    persons: int
+    position: int
+    created_at: datetime
+    sealed: bool
+    files: Mapping[str, FileRecord]
+    recall: Rate | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return the manifest as JSON that carries its own checksum."""
+        values: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "gallery": self.gallery,
+            "contract_id": self.contract_id,
+            "dimension": self.dimension,
+            "references": self.references,
+            "persons": self.persons,
+            "position": self.position,
+            "created_at": self.created_at.isoformat(),
+            "sealed": self.sealed,
+            "files": {
+                name: {"sha256": record.sha256, "size_bytes": record.size_bytes}
+                for name, record in self.files.items()
+            },
+            "recall": None if self.recall is None else _rate_values(self.recall),
+            "extra": dict(self.extra),
+        }
+        return json.dumps(values | {_SEAL: _checksum(values)}, indent=2, ensure_ascii=False).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> "GenerationManifest":
+        """Read what `to_json` wrote.
+
+        Raises:
+            GenerationError: Not a manifest, of another format version, or altered.
+        """
+        try:
+            values: dict[str, Any] = json.loads(data)
+            seal = values.pop(_SEAL)
+            version = values.pop("format_version")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise GenerationError(f"The manifest cannot be read: {error}.") from error
+        if version != FORMAT_VERSION:
+            raise GenerationError(
+                f"The generation has format {version}; this program reads {FORMAT_VERSION}."
+            )
+        if seal != _checksum({"format_version": version} | values):
+            raise GenerationError("The manifest is damaged: its checksum is wrong.")
+        recall = values.pop("recall")
+        return GenerationManifest(
+            created_at=datetime.fromisoformat(values.pop("created_at")),
+            files={name: FileRecord(**record) for name, record in values.pop("files").items()},
+            recall=None if recall is None else Rate(**recall),
+            **values,
+        )
+
+
+def read_manifest(generation: Path) -> GenerationManifest:
+    """Read the manifest of a generation's folder.
+
+    Raises:
+        GenerationError: Missing, unreadable, of another format version, or altered.
+    """
+    try:
+        data = (generation / MANIFEST_NAME).read_bytes()
+    except OSError as error:
+        raise GenerationError(f"{generation.name} has no manifest: {error.strerror}.") from error
+    return GenerationManifest.from_json(data)
+
+
+def _rate_values(rate: Rate) -> dict[str, float | int]:
+    """Return a rate as plain JSON values."""
+    return {"value": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Hash values in a form that does not depend on their order."""
+    canonical = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
