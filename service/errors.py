@@ -34,6 +34,13 @@ class InvalidRequestError(ServiceError):
     code = "invalid-request"
 
 
+class MalformedRequestError(ServiceError):
+    """A body or form that is not what its content type says."""
+
+    status = 400
+    code = "malformed-request"
+
+
 class InadmissiblePortraitError(ServiceError):
     """A portrait that cannot be searched or enrolled; `reasons` says why."""
 
@@ -55,11 +62,25 @@ class BodyTooLargeError(ServiceError):
     code = "body-too-large"
 
 
+class RequestTimeoutError(ServiceError):
+    """The body of a request did not arrive in time."""
+
+    status = 408
+    code = "request-timeout"
+
+
 class NotFoundError(ServiceError):
     """No such thing, or none that the caller may know of."""
 
     status = 404
     code = "not-found"
+
+
+class MethodNotAllowedError(ServiceError):
+    """The address has no such method."""
+
+    status = 405
+    code = "method-not-allowed"
 
 
 class UnauthenticatedError(ServiceError):
@@ -81,6 +102,13 @@ class TransactionConflictError(ServiceError):
 
     status = 409
     code = "transaction-conflict"
+
+
+class RegistrationChangedError(ServiceError):
+    """Another request changed the registration while its portraits were examined."""
+
+    status = 409
+    code = "registration-changed"
 
 
 class CheckSettledError(ServiceError):

@@ -54,3 +54,7 @@ class CheckSearch(Base):
     threshold: Mapped[float]
     calibration_id: Mapped[UUID] = mapped_column(ForeignKey("calibration_records.id"))
     best_score: Mapped[float | None]
+    fpir: Mapped[float]
+    fpir_low: Mapped[float]
+    fpir_high: Mapped[float]
+    fpir_n: Mapped[int]

@@ -11,12 +11,17 @@ from service.tables.base import Base, UtcDateTime, now
 
 
 class GalleryHead(Base):
-    """The last position of each gallery; writers lock the row, so positions commit in order."""
+    """The last position of each gallery; writers lock the row, so positions commit in order.
+
+    `epoch` is random and made with the database, so that a generation made from another
+    database is never taken for a copy of this one.
+    """
 
     __tablename__ = "gallery_heads"
 
     gallery: Mapped[str] = mapped_column(String(16), primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, default=0)
+    epoch: Mapped[str] = mapped_column(String(32))
 
 
 class GalleryChange(Base):

@@ -4,6 +4,8 @@ Revision: 0001
 Follows: 
 """
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -93,11 +95,18 @@ def upgrade() -> None:
     sa.Column('person_key', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('gallery', 'position', name=op.f('pk_gallery_changes'))
     )
-    op.create_table('gallery_heads',
+    gallery_heads = op.create_table('gallery_heads',
     sa.Column('gallery', sa.String(length=16), nullable=False),
     sa.Column('position', sa.BigInteger(), nullable=False),
+    sa.Column('epoch', sa.String(length=32), nullable=False),
     sa.PrimaryKeyConstraint('gallery', name=op.f('pk_gallery_heads'))
     )
+    # The heads exist from the start, so that a writer only ever locks and moves them.
+    epoch = secrets.token_hex(16)
+    op.bulk_insert(gallery_heads, [
+        {'gallery': 'flagged', 'position': 0, 'epoch': epoch},
+        {'gallery': 'registered', 'position': 0, 'epoch': epoch},
+    ])
     op.create_table('notices',
     sa.Column('sequence', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('id', sa.Uuid(), nullable=False),
@@ -193,6 +202,10 @@ def upgrade() -> None:
     sa.Column('threshold', sa.Double(), nullable=False),
     sa.Column('calibration_id', sa.Uuid(), nullable=False),
     sa.Column('best_score', sa.Double(), nullable=True),
+    sa.Column('fpir', sa.Double(), nullable=False),
+    sa.Column('fpir_low', sa.Double(), nullable=False),
+    sa.Column('fpir_high', sa.Double(), nullable=False),
+    sa.Column('fpir_n', sa.Integer(), nullable=False),
     sa.ForeignKeyConstraint(['calibration_id'], ['calibration_records.id'], name=op.f('fk_check_searches_calibration_id_calibration_records')),
     sa.ForeignKeyConstraint(['check_id'], ['checks.id'], name=op.f('fk_check_searches_check_id_checks'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('check_id', 'gallery', name=op.f('pk_check_searches'))

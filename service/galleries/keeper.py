@@ -1,0 +1,212 @@
+"""Keeps one gallery in memory equal to the database."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import structlog
+from sqlalchemy.orm import Session
+
+from index.errors import GenerationError
+from index.gallery import ExactGallery, Gallery
+from index.snapshot import activate, clean, current, load_generation, prune, write_generation
+from index.types import Reference, References
+from service.galleries import repository
+from service.galleries.repository import Change
+from service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPlace:
+    """Which gallery, made by which pack, and where its generations lie.
+
+    Attributes:
+        name: `flagged` or `registered`.
+        contract_id: Of the pack.
+        dimension: Of its templates.
+        directory: Folder of the generations that this pack made of this gallery.
+    """
+
+    name: str
+    contract_id: str
+    dimension: int
+    directory: Path
+
+
+def gallery_place(settings: Settings, name: str, *, contract_id: str, dimension: int) -> GalleryPlace:
+    """Return where a gallery's generations lie; packs never share a folder."""
+    directory = settings.galleries_dir / name / contract_id[:16]
+    return GalleryPlace(name, contract_id, dimension, directory)
+
+
+def new_gallery(backend: str, dimension: int) -> Gallery:
+    """Make an empty gallery of the backend that the settings name."""
+    if backend == "exact":
+        return ExactGallery(dimension)
+    from index.faiss_gallery import FaissGallery  # noqa: PLC0415 - FAISS loads only where it is used
+
+    return FaissGallery(dimension)
+
+
+@dataclass(slots=True)
+class Keeper:
+    """One gallery, the generation it began from and the position it has reached.
+
+    Attributes:
+        place: Which gallery.
+        gallery: The searchable set.
+        generation: Name of the generation that it was loaded from.
+        position: Last change applied.
+        unencoded: Enrolled references that lack a template of this pack; while there
+            are any, the gallery is incomplete and must not answer.
+    """
+
+    place: GalleryPlace
+    gallery: Gallery
+    generation: str
+    position: int
+    unencoded: set[int] = field(default_factory=set)
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Bring the gallery to the state that the changes' view of the database shows.
+
+        Each reference's present state counts, not the history, so applying a
+        change twice does no harm. What is new is enrolled before what is gone is
+        removed: at no moment is a person missing who was there before and after.
+        """
+        latest = {change.reference_id: change for change in changes if change.position > self.position}
+        if not latest:
+            return
+        enrolled = [change for change in latest.values() if change.reference is not None]
+        self._enrol(enrolled)
+        self.gallery.remove([c.reference_id for c in latest.values() if not c.stored])
+        for change in latest.values():
+            if change.stored and change.reference is None:
+                self.unencoded.add(change.reference_id)
+            else:
+                self.unencoded.discard(change.reference_id)
+        self.position = max(change.position for change in latest.values())
+
+    def _enrol(self, changes: list[Change]) -> None:
+        if not changes:
+            return
+        references: list[Reference] = [c.reference for c in changes if c.reference is not None]
+        data = b"".join(c.vector for c in changes if c.vector is not None)
+        vectors = np.frombuffer(data, dtype="<f4").reshape(len(references), self.place.dimension)
+        self.gallery.enrol(references, vectors)
+
+
+def open_keeper(session: Session, place: GalleryPlace, *, backend: str, keep: int) -> Keeper:
+    """Load a gallery: its newest generation and the changes since, or all of it from the database.
+
+    A generation that is damaged, or that the change log no longer reaches back to,
+    is only a copy: it is left aside and a new one is written from the database.
+
+    Args:
+        session: A consistent view of the database.
+        place: Which gallery.
+        backend: `exact` or `faiss`.
+        keep: Generations kept on disk.
+    """
+    keeper = _from_generation(session, place, backend)
+    if keeper is None:
+        keeper = from_database(session, place, backend)
+        if not keeper.unencoded and len(keeper.gallery):
+            keeper.generation = save_generation(
+                keeper, epoch=repository.epoch(session, place.name), keep=keep
+            )
+    return keeper
+
+
+def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper:
+    """Build a gallery from the stored templates."""
+    position = repository.heads(session).get(place.name, 0)
+    references = repository.load_references(session, place.name, place.contract_id, place.dimension)
+    gallery = _filled(backend, place.dimension, references)
+    keeper = Keeper(place, gallery, generation=f"database-{position}", position=position)
+    if repository.count_portraits(session, place.name) != len(references):
+        keeper.unencoded = repository.unencoded(session, place.name, place.contract_id)
+    return keeper
+
+
+def save_generation(keeper: Keeper, *, epoch: str, keep: int) -> str:
+    """Write the gallery as a generation, make it the current one and return its name.
+
+    Args:
+        keeper: A complete gallery.
+        epoch: The mark of the database that it is a copy of.
+        keep: Earlier generations kept for rollback.
+
+    Raises:
+        GenerationError: It could not be written or verified; the current one stays.
+    """
+    directory = keeper.place.directory
+    path = write_generation(
+        directory,
+        keeper.gallery.references(),
+        contract_id=keeper.place.contract_id,
+        position=keeper.position,
+        gallery=keeper.place.name,
+        extra={"epoch": epoch},
+    )
+    activate(directory, path)
+    prune(directory, keep=keep)
+    clean(directory)
+    return path.name
+
+
+def _from_generation(session: Session, place: GalleryPlace, backend: str) -> Keeper | None:
+    try:
+        path = current(place.directory)
+        if path is None:
+            return None
+        references, manifest = load_generation(path, contract_id=place.contract_id)
+        if manifest.extra.get("epoch") != repository.epoch(session, place.name):
+            raise GenerationError(f"{path.name} was made from another database")
+        keeper = Keeper(
+            place,
+            _filled(backend, place.dimension, references),
+            generation=path.name,
+            position=manifest.position,
+        )
+        replay(session, keeper)
+    except GenerationError as error:
+        log.warning("generation-set-aside", gallery=place.name, reason=str(error))
+        return None
+    return keeper
+
+
+def replay(session: Session, keeper: Keeper) -> None:
+    """Apply all changes that this view shows and the gallery has not seen.
+
+    Raises:
+        GenerationError: The change log does not reach back to the gallery's position, or the
+            database is behind it (another or an older database).
+    """
+    head = repository.heads(session).get(keeper.place.name, 0)
+    if head < keeper.position:
+        raise GenerationError(
+            f"position {keeper.position} lies past the database's {head}: an older backup was restored"
+        )
+    changes = list(
+        repository.changes_after(session, keeper.place.name, keeper.position, keeper.place.contract_id)
+    )
+    if len(changes) != head - keeper.position:
+        raise GenerationError(f"the change log no longer reaches back to position {keeper.position}")
+    keeper.apply(changes)
+
+
+def _filled(backend: str, dimension: int, references: References) -> Gallery:
+    gallery = new_gallery(backend, dimension)
+    rows = zip(
+        references.reference_ids.tolist(),
+        references.person_keys.tolist(),
+        references.sexes.tolist(),
+        references.birth_years.tolist(),
+        strict=True,
+    )
+    gallery.enrol([Reference(*row) for row in rows], references.vectors)
+    return gallery

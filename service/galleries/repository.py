@@ -1,0 +1,226 @@
+"""Queries behind the galleries: heads, changes, whole contents, calibration records."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from index.types import Reference, References, Vectors
+from service.tables import CalibrationRecord, GalleryChange, GalleryHead, Person, Portrait, Template
+
+ENROL = "enrol"
+REMOVE = "remove"
+CHUNK = 10_000
+"""Rows fetched at a time, so that a large gallery is not held twice in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed change, ready to be applied.
+
+    Attributes:
+        position: Its place in the gallery's order.
+        kind: `enrol` or `remove`.
+        reference_id: What changed.
+        stored: Whether the portrait is still in this gallery according to the database.
+        reference: Its record, when it is and a template of the pack exists.
+        vector: Its vector bytes, likewise.
+    """
+
+    position: int
+    kind: str
+    reference_id: int
+    stored: bool
+    reference: Reference | None
+    vector: bytes | None
+
+
+def append_changes(session: Session, gallery: str, changes: Sequence[tuple[str, int, int]]) -> int:
+    """Record changes at the end of a gallery's order and return the new last position.
+
+    The head's row stays locked until the transaction ends, so positions commit in
+    their order and a reader that saw position p has seen everything before it.
+
+    Args:
+        session: The transaction of the change.
+        gallery: Its name.
+        changes: Kind, reference_id and person_key of each.
+    """
+    moved = (
+        update(GalleryHead)
+        .where(GalleryHead.gallery == gallery)
+        .values(position=GalleryHead.position + len(changes))
+        .returning(GalleryHead.position)
+    )
+    last = session.execute(moved).scalar_one()
+    first = last - len(changes) + 1
+    if changes:
+        session.execute(
+            insert(GalleryChange),
+            [
+                {
+                    "gallery": gallery,
+                    "position": first + offset,
+                    "kind": kind,
+                    "reference_id": reference_id,
+                    "person_key": person_key,
+                }
+                for offset, (kind, reference_id, person_key) in enumerate(changes)
+            ],
+        )
+    return last
+
+
+def heads(session: Session) -> dict[str, int]:
+    """Return the last committed position of every gallery."""
+    rows = session.execute(select(GalleryHead.gallery, GalleryHead.position))
+    return {gallery: position for gallery, position in rows}  # noqa: C416 - typed rows
+
+
+def epoch(session: Session, gallery: str) -> str:
+    """Return the mark of the database that a gallery is a copy of."""
+    return session.scalars(select(GalleryHead.epoch).where(GalleryHead.gallery == gallery)).one()
+
+
+def changes_after(session: Session, gallery: str, position: int, contract_id: str) -> Iterator[Change]:
+    """Read the changes committed after a position, in order.
+
+    Args:
+        session: A consistent view.
+        gallery: Its name.
+        position: The last one that is already known.
+        contract_id: Of the pack whose templates are wanted.
+    """
+    query = (
+        select(
+            GalleryChange.position,
+            GalleryChange.kind,
+            GalleryChange.reference_id,
+            Person.key,
+            Person.gallery,
+            Person.sex,
+            Person.birth_date,
+            Template.vector,
+        )
+        .outerjoin(Portrait, Portrait.reference_id == GalleryChange.reference_id)
+        .outerjoin(Person, Person.key == Portrait.person_key)
+        .outerjoin(
+            Template,
+            (Template.reference_id == GalleryChange.reference_id) & (Template.contract_id == contract_id),
+        )
+        .where(GalleryChange.gallery == gallery, GalleryChange.position > position)
+        .order_by(GalleryChange.position)
+    )
+    for row in session.execute(query.execution_options(yield_per=CHUNK)):
+        at, kind, reference_id, key, where, sex, birth_date, vector = row
+        stored = key is not None and where == gallery
+        known = stored and vector is not None
+        yield Change(
+            position=at,
+            kind=kind,
+            reference_id=reference_id,
+            stored=stored,
+            reference=(
+                Reference(reference_id, key, int(sex or 0), birth_date.year if birth_date else 0)
+                if known
+                else None
+            ),
+            vector=vector if known else None,
+        )
+
+
+def load_references(session: Session, gallery: str, contract_id: str, dimension: int) -> References:
+    """Read a whole gallery from the database.
+
+    Args:
+        session: A consistent view.
+        gallery: Its name.
+        contract_id: Of the pack whose templates are wanted.
+        dimension: Of that pack's templates.
+    """
+    total = session.scalar(_enrolled(gallery, contract_id).with_only_columns(func.count())) or 0
+    ids = np.empty(total, dtype=np.int64)
+    keys = np.empty(total, dtype=np.int64)
+    sexes = np.empty(total, dtype=np.uint8)
+    years = np.empty(total, dtype=np.uint16)
+    vectors: Vectors = np.empty((total, dimension), dtype=np.float32)
+    query = _enrolled(gallery, contract_id).order_by(Portrait.reference_id)
+    at = 0
+    for rows in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
+        part = slice(at, at + len(rows))
+        ids[part] = [row[0] for row in rows]
+        keys[part] = [row[1] for row in rows]
+        sexes[part] = [int(row[2] or 0) for row in rows]
+        years[part] = [row[3].year if row[3] else 0 for row in rows]
+        vectors[part] = np.frombuffer(b"".join(row[4] for row in rows), dtype="<f4").reshape(-1, dimension)
+        at += len(rows)
+    return References(ids, keys, sexes, years, vectors)
+
+
+def _enrolled(gallery: str, contract_id: str) -> Select[int, int, str | None, date | None, bytes]:
+    query: Select[int, int, str | None, date | None, bytes] = (
+        select(Portrait.reference_id, Person.key, Person.sex, Person.birth_date, Template.vector)
+        .join(Person, Person.key == Portrait.person_key)
+        .join(Template, Template.reference_id == Portrait.reference_id)
+        .where(Person.gallery == gallery, Template.contract_id == contract_id)
+    )
+    return query
+
+
+def count_portraits(session: Session, gallery: str) -> int:
+    """Count the portraits that belong into a gallery, whatever their templates."""
+    query = (
+        select(func.count())
+        .select_from(Portrait)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Person.gallery == gallery)
+    )
+    return session.scalar(query) or 0
+
+
+def portraits_without_template(
+    session: Session, contract_id: str, *, after: int, limit: int
+) -> Sequence[Row[int, str]]:
+    """List reference_id and location of enrolled portraits that a pack has not encoded yet.
+
+    Args:
+        session: A view.
+        contract_id: Of the pack.
+        after: The last reference_id seen.
+        limit: Rows wanted.
+    """
+    encoded = select(Template.reference_id).where(Template.contract_id == contract_id)
+    query = (
+        select(Portrait.reference_id, Portrait.location)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Person.gallery.is_not(None), Portrait.reference_id > after)
+        .where(Portrait.reference_id.not_in(encoded))
+        .order_by(Portrait.reference_id)
+        .limit(limit)
+    )
+    return session.execute(query).all()
+
+
+def latest_calibration(session: Session, gallery: str, contract_id: str) -> CalibrationRecord | None:
+    """Return the newest calibration record of a gallery with a pack."""
+    query = (
+        select(CalibrationRecord)
+        .where(CalibrationRecord.gallery == gallery, CalibrationRecord.contract_id == contract_id)
+        .order_by(CalibrationRecord.created_at.desc(), CalibrationRecord.id)
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
+def unencoded(session: Session, gallery: str, contract_id: str) -> set[int]:
+    """List the references that belong into a gallery but that a pack has not encoded."""
+    encoded = select(Template.reference_id).where(Template.contract_id == contract_id)
+    query = (
+        select(Portrait.reference_id)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Person.gallery == gallery, Portrait.reference_id.not_in(encoded))
+    )
+    return set(session.scalars(query))

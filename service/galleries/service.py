@@ -1,0 +1,230 @@
+"""Searches the galleries: complete, current and calibrated, or not at all."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+import structlog
+from sqlalchemy.orm import Session
+
+from index.calibration import Calibration
+from index.pack import Pack
+from index.types import Candidate, Vectors
+from service.database import Database
+from service.errors import GalleryNotReadyError
+from service.galleries import repository
+from service.galleries.calibrations import Calibrated, Calibrations
+from service.galleries.keeper import GalleryPlace, Keeper, from_database, gallery_place, open_keeper
+from service.galleries.lock import SharedLock
+from service.galleries.repository import Change
+from service.persons.enrolment import FLAGGED, REGISTERED
+from service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+NAMES = (FLAGGED, REGISTERED)
+
+
+@dataclass(frozen=True, slots=True)
+class GallerySearch:
+    """What one gallery answered, and everything that stands behind the answer.
+
+    Attributes:
+        gallery: Its name.
+        generation: The generation that it was loaded from.
+        position: The last change that the search saw.
+        persons: Persons enrolled then.
+        references: References enrolled then.
+        threshold: Persons scoring below were not returned.
+        calibration_id: The record that the threshold and the rates come from.
+        calibration: That record's content, scaled to the present number of persons.
+        candidates: Best first.
+    """
+
+    gallery: str
+    generation: str
+    position: int
+    persons: int
+    references: int
+    threshold: float
+    calibration_id: UUID
+    calibration: Calibration
+    candidates: list[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryState:
+    """Whether a gallery can answer, and why not."""
+
+    gallery: str
+    ready: bool
+    reason: str | None
+    generation: str | None
+    position: int
+    persons: int
+    references: int
+
+
+class Galleries:
+    """All galleries of one pack, kept equal to the database.
+
+    Every search first applies what was committed before it began, and no search
+    sees one gallery before and another after the same change.
+    """
+
+    def __init__(self, *, database: Database, settings: Settings, pack: Pack) -> None:
+        """Prepare; `open` loads.
+
+        Args:
+            database: The truth.
+            settings: Backend, folders, target false-alarm rate.
+            pack: Whose templates are compared.
+        """
+        self._database = database
+        self._settings = settings
+        self._pack = pack
+        self._lock = SharedLock()
+        self._catching_up = threading.Lock()
+        self._keepers: dict[str, Keeper] = {}
+        self._calibrations = Calibrations(database=database, settings=settings, pack=pack)
+
+    def open(self) -> None:
+        """Load every gallery and its calibration.
+
+        Raises:
+            DatabaseUnavailableError: The database is away.
+        """
+        for name in NAMES:
+            with self._database.read() as session:
+                keeper = open_keeper(
+                    session,
+                    self.place(name),
+                    backend=self._settings.gallery_backend,
+                    keep=self._settings.keep_generations,
+                )
+            with self._lock.exclusive():
+                self._keepers[name] = keeper
+            log.info(
+                "gallery-loaded",
+                gallery=name,
+                generation=keeper.generation,
+                position=keeper.position,
+                references=len(keeper.gallery),
+                unencoded=len(keeper.unencoded),
+            )
+
+    def place(self, name: str) -> GalleryPlace:
+        """Return where this gallery's generations lie."""
+        return gallery_place(
+            self._settings, name, contract_id=self._pack.contract_id, dimension=self._pack.dimension
+        )
+
+    def search(
+        self, names: Sequence[str], probe: Vectors, *, exclude: frozenset[int], limit: int
+    ) -> list[GallerySearch]:
+        """Search whole galleries for one probe.
+
+        Args:
+            names: Galleries to search, all at the same instant.
+            probe: Shape (d,), L2 norm 1.
+            exclude: Person keys never to return.
+            limit: Longest candidate list per gallery.
+
+        Raises:
+            GalleryNotReadyError: One of them is not loaded, incomplete or not calibrated.
+            DatabaseUnavailableError: Whether the gallery is current cannot be told.
+        """
+        self.catch_up()
+        calibrated = {name: self._calibrations.current(self._ready(name)) for name in names}
+        row = np.ascontiguousarray(probe, dtype=np.float32).reshape(1, -1)
+        with self._lock.shared():
+            return [self._search_one(name, row, calibrated[name], exclude, limit) for name in names]
+
+    def catch_up(self) -> None:
+        """Apply every change that was committed before this call.
+
+        Raises:
+            DatabaseUnavailableError: The database is away.
+        """
+        if not self._keepers:
+            raise GalleryNotReadyError("The galleries are still being loaded.")
+        with self._database.read() as session:
+            heads = repository.heads(session)
+            if all(self._is_at(name, heads.get(name, 0)) for name in self._keepers):
+                return
+        with self._catching_up, self._database.read() as session:
+            self._catch_up_from(session)
+
+    def states(self) -> list[GalleryState]:
+        """Tell of every gallery whether it can answer."""
+        return [self._state(name) for name in NAMES]
+
+    def _catch_up_from(self, session: Session) -> None:
+        heads = repository.heads(session)
+        behind = [k for k in self._keepers.values() if not self._is_at(k.place.name, heads[k.place.name])]
+        changes = {k.place.name: self._changes(session, k, heads[k.place.name]) for k in behind}
+        with self._lock.exclusive():
+            for name, found in changes.items():
+                if isinstance(found, Keeper):
+                    self._keepers[name] = found
+                else:
+                    self._keepers[name].apply(found)
+
+    def _changes(self, session: Session, keeper: Keeper, head: int) -> list[Change] | Keeper:
+        """Return what a gallery has missed: the changes, or where those do not do, a new one."""
+        place = keeper.place
+        if not keeper.unencoded and keeper.position <= head:
+            changes = list(repository.changes_after(session, place.name, keeper.position, place.contract_id))
+            if len(changes) == head - keeper.position:
+                return changes
+            log.warning("change-log-has-a-gap", gallery=place.name, position=keeper.position, head=head)
+        return from_database(session, place, self._settings.gallery_backend)
+
+    def _is_at(self, name: str, head: int) -> bool:
+        keeper = self._keepers[name]
+        return keeper.position == head and not keeper.unencoded
+
+    def _ready(self, name: str) -> Keeper:
+        keeper = self._keepers[name]
+        if keeper.unencoded:
+            raise GalleryNotReadyError(
+                f"{len(keeper.unencoded)} portraits of the gallery '{name}' were not encoded by the pack in "
+                "use; run 'oneperson rebuild'."
+            )
+        return keeper
+
+    def _search_one(
+        self, name: str, row: Vectors, calibrated: Calibrated, exclude: frozenset[int], limit: int
+    ) -> GallerySearch:
+        keeper = self._ready(name)
+        persons = keeper.gallery.person_count
+        calibration = calibrated.calibration.scale_to(persons)
+        found = keeper.gallery.search(row, limit=limit, threshold=calibration.threshold, exclude=[exclude])
+        return GallerySearch(
+            gallery=name,
+            generation=keeper.generation,
+            position=keeper.position,
+            persons=persons,
+            references=len(keeper.gallery),
+            threshold=calibration.threshold,
+            calibration_id=calibrated.id,
+            calibration=calibration,
+            candidates=found[0],
+        )
+
+    def _state(self, name: str) -> GalleryState:
+        keeper = self._keepers.get(name)
+        if keeper is None:
+            return GalleryState(name, False, "not loaded", None, 0, 0, 0)
+        reason = f"{len(keeper.unencoded)} portraits not encoded by this pack" if keeper.unencoded else None
+        return GalleryState(
+            gallery=name,
+            ready=reason is None,
+            reason=reason,
+            generation=keeper.generation,
+            position=keeper.position,
+            persons=keeper.gallery.person_count,
+            references=len(keeper.gallery),
+        )
