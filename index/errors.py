@@ -28,6 +28,10 @@ class PackError(OnePersonError):
     """A model pack is missing, malformed, altered or does not run."""
 
 
+class AlignmentError(OnePersonError):
+    """Five points that no face has, so that it cannot be cut out."""
+
+
 class GalleryError(OnePersonError):
     """Root of what galleries raise."""
 
