@@ -1,1 +1,1 @@
-"""What other systems and authorities are told."""
+"""Outgoing notices: what other systems and authorities are told to do."""

@@ -1,1 +1,1 @@
-"""Cases and the decisions of officers."""
+"""Cases: two officers, evidence beyond the face, and what follows from their decisions."""
