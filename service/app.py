@@ -1,0 +1,62 @@
+"""Puts the application together; wiring only."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+
+from service import health, metrics
+from service.checks import api as checks
+from service.documentation import DESCRIPTION, TAGS, install_documentation
+from service.health import Readiness
+from service.metrics import Metrics
+from service.middleware import BodyLimit, RequestBoundary
+from service.notices import api as notices
+from service.persons import api as persons
+from service.problems import install_handlers
+from service.review import api as review
+from service.settings import Settings
+from service.startup import opened
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; its lifespan opens the database, the pack and the galleries.
+
+    Args:
+        settings: As the entry point read them.
+    """
+    app = FastAPI(
+        title="OnePerson",
+        version=version("oneperson"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(RequestBoundary),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        ],
+    )
+    app.state.settings = settings
+    app.state.metrics = Metrics(app)
+    app.state.readiness = Readiness(app)
+    install_handlers(app)
+    install_documentation(app)
+    for domain in (persons, checks, review, notices, health, metrics):
+        app.include_router(domain.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open and close off the event loop: both wait for disks and threads."""
+    resources = opened(app)
+    async with AsyncExitStack() as stack:
+        await run_in_threadpool(resources.__enter__)
+        stack.push_async_callback(run_in_threadpool, resources.__exit__, None, None, None)
+        yield

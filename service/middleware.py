@@ -1,0 +1,188 @@
+"""What surrounds every request: an id, a log line, figures, headers and limits. Plain ASGI."""
+
+import asyncio
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLargeError
+from service.metrics import Metrics
+from service.problems import as_problem, unexpected_problem
+from service.request_context import begin_request
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Sent unless the endpoint set the header itself."""
+
+BODY_TIMEOUT_S = 60.0
+"""Seconds in which a whole body must arrive: 32 MiB at 5 Mbit/s."""
+
+DRAIN_S = 5.0
+"""Seconds that a refused body is still read and dropped, so that the sender gets to read the answer."""
+
+log = structlog.get_logger("service.access")
+
+
+class RequestBoundary:
+    """The outermost layer: gives the request an id, and sees how every answer ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = begin_request()
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("request-failed", route=route_of(scope))
+            if status:
+                raise  # Half an answer is out: the server must break the connection.
+            await unexpected_problem(Request(scope))(scope, receive, send_with_headers)
+        finally:
+            _note(scope, status, time.perf_counter() - started)
+
+
+class BodyLimit:
+    """Refuses bodies that are too large or too slow, whatever length they declare."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float = BODY_TIMEOUT_S) -> None:
+        """Wrap the application.
+
+        Args:
+            app: What is protected.
+            max_bytes: Longest body accepted.
+            timeout_s: Seconds in which it must arrive.
+        """
+        self._app = app
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting what arrives."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, max_bytes=self._max_bytes, timeout_s=self._timeout_s)
+        if _declared_length(scope) > self._max_bytes:
+            body.refused = True
+            error = BodyTooLargeError(f"The body is over {self._max_bytes} bytes.")
+            await as_problem(Request(scope), error)(scope, receive, body.sending(send))
+            return
+        await self._app(scope, body.receive, body.sending(send))
+
+
+class _Body:
+    """One request's body on its way in."""
+
+    def __init__(self, receive: Receive, *, max_bytes: int, timeout_s: float) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._deadline = time.monotonic() + timeout_s
+        self._size = 0
+        self._complete = False
+        self.refused = False
+
+    async def receive(self) -> Message:
+        """Hand on the next piece.
+
+        Raises:
+            HTTPException: 413 or 408; this class, because FastAPI would take any other
+                that is raised while a body is read for a body that cannot be parsed.
+        """
+        if self._complete:
+            return await self._receive()  # Only the end of the connection is left to come.
+        message = await self._next(self._deadline)
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+            if self._size > self._max_bytes:
+                self.refused = True
+                raise HTTPException(413)
+        return message
+
+    async def _next(self, deadline: float) -> Message:
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._receive()
+        except TimeoutError:
+            self.refused = True
+            raise HTTPException(408) from None
+
+    def sending(self, send: Send) -> Send:
+        """Return a `send` that ends the connection after a refusal, but lets the sender read it first."""
+
+        async def send_and_close(message: Message) -> None:
+            if not self.refused:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+                await send(message)
+            else:
+                await send({**message, "more_body": True})
+                if not message.get("more_body", False):
+                    await self._drain()
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return send_and_close
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + DRAIN_S
+        dropped = 0
+        while not self._complete and dropped <= self._max_bytes:
+            try:
+                message = await self._next(deadline)
+            except HTTPException:
+                return
+            dropped += len(message.get("body", b""))
+            self._complete = message["type"] != "http.request" or not message.get("more_body", False)
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request met, free of the identifiers in its path."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is not None:
+        return str(path)
+    return f"{scope['root_path']}/…" if scope.get("root_path") else "(none)"
+
+
+def _declared_length(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    route, method = route_of(scope), scope["method"]
+    metrics: Metrics = scope["app"].state.metrics
+    metrics.answered(method, route, status=status, seconds=seconds)
+    log.info("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1))

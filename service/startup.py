@@ -1,0 +1,53 @@
+"""Opens what the application works with, in order, and closes it in the reverse."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import structlog
+from fastapi import FastAPI
+
+from service.codes import load_codes
+from service.database import Database
+from service.engine import open_engine
+from service.errors import SettingsError
+from service.galleries.service import Galleries
+from service.portrait_store import PortraitStore
+from service.schema import prepare_schema
+from service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def opened(app: FastAPI) -> Iterator[None]:
+    """Give an application its database, model pack, galleries and portrait store.
+
+    Raises:
+        SettingsError: A setting, the pack's name or the schema needs the operator.
+        PackError: The model pack is damaged or does not run.
+        DatabaseUnavailableError: The database is away.
+    """
+    settings: Settings = app.state.settings
+    with ExitStack() as stack:
+        _make_data_dir(settings)
+        app.state.codes = load_codes(settings.codes_file)
+        app.state.portrait_store = PortraitStore(settings.portraits_dir)
+        app.state.database = database = Database(settings.database_address)
+        stack.callback(database.close)
+        prepare_schema(database)
+        app.state.engine = engine = open_engine(settings)
+        stack.callback(engine.close)
+        app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
+        galleries.open()
+        log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
+        yield
+        log.info("stopping")
+
+
+def _make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"ONEPERSON_DATA_DIR: {settings.data_dir} cannot be made ({error.strerror})"
+        ) from error
