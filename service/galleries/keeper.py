@@ -132,13 +132,14 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
     return keeper
 
 
-def save_generation(keeper: Keeper, *, epoch: str, keep: int) -> str:
-    """Write the gallery as a generation, make it the current one and return its name.
+def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = True) -> str:
+    """Write the gallery as a generation, switch to it and return its name.
 
     Args:
         keeper: A complete gallery.
         epoch: The mark of the database that it is a copy of.
         keep: Earlier generations kept for rollback.
+        switch: Whether it becomes the current one.
 
     Raises:
         GenerationError: It could not be written or verified; the current one stays.
@@ -152,8 +153,9 @@ def save_generation(keeper: Keeper, *, epoch: str, keep: int) -> str:
         gallery=keeper.place.name,
         extra={"epoch": epoch},
     )
-    activate(directory, path)
-    prune(directory, keep=keep)
+    if switch:
+        activate(directory, path)
+        prune(directory, keep=keep)
     clean(directory)
     return path.name
 

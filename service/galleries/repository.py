@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Exists, Row, Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from index.types import Reference, References, Vectors
@@ -183,8 +183,8 @@ def count_portraits(session: Session, gallery: str) -> int:
 
 def portraits_without_template(
     session: Session, contract_id: str, *, after: int, limit: int
-) -> Sequence[Row[int, str]]:
-    """List reference_id and location of enrolled portraits that a pack has not encoded yet.
+) -> Sequence[Row[str, int, str, list[list[float]]]]:
+    """List person_id, reference_id, location and landmarks of enrolled portraits not encoded by a pack.
 
     Args:
         session: A view.
@@ -192,16 +192,44 @@ def portraits_without_template(
         after: The last reference_id seen.
         limit: Rows wanted.
     """
-    encoded = select(Template.reference_id).where(Template.contract_id == contract_id)
     query = (
-        select(Portrait.reference_id, Portrait.location)
+        select(Person.person_id, Portrait.reference_id, Portrait.location, Portrait.landmarks)
         .join(Person, Person.key == Portrait.person_key)
         .where(Person.gallery.is_not(None), Portrait.reference_id > after)
-        .where(Portrait.reference_id.not_in(encoded))
+        .where(~_has_template(contract_id))
         .order_by(Portrait.reference_id)
         .limit(limit)
     )
     return session.execute(query).all()
+
+
+def unencoded(session: Session, gallery: str, contract_id: str) -> set[int]:
+    """List the references that belong into a gallery but that a pack has not encoded."""
+    query = (
+        select(Portrait.reference_id)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Person.gallery == gallery, ~_has_template(contract_id))
+    )
+    return set(session.scalars(query))
+
+
+def any_unencoded(session: Session, gallery: str, contract_id: str) -> bool:
+    """Tell whether a gallery has references that a pack has not encoded."""
+    query = (
+        select(Portrait.reference_id)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Person.gallery == gallery, ~_has_template(contract_id))
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
+def _has_template(contract_id: str) -> Exists:
+    return (
+        select(Template.reference_id)
+        .where(Template.reference_id == Portrait.reference_id, Template.contract_id == contract_id)
+        .exists()
+    )
 
 
 def latest_calibration(session: Session, gallery: str, contract_id: str) -> CalibrationRecord | None:
@@ -213,14 +241,3 @@ def latest_calibration(session: Session, gallery: str, contract_id: str) -> Cali
         .limit(1)
     )
     return session.scalar(query)
-
-
-def unencoded(session: Session, gallery: str, contract_id: str) -> set[int]:
-    """List the references that belong into a gallery but that a pack has not encoded."""
-    encoded = select(Template.reference_id).where(Template.contract_id == contract_id)
-    query = (
-        select(Portrait.reference_id)
-        .join(Person, Person.key == Portrait.person_key)
-        .where(Person.gallery == gallery, Portrait.reference_id.not_in(encoded))
-    )
-    return set(session.scalars(query))

@@ -175,7 +175,10 @@ class Galleries:
     def _changes(self, session: Session, keeper: Keeper, head: int) -> list[Change] | Keeper:
         """Return what a gallery has missed: the changes, or where those do not do, a new one."""
         place = keeper.place
-        if not keeper.unencoded and keeper.position <= head:
+        incomplete = bool(keeper.unencoded)
+        if incomplete and not repository.any_unencoded(session, place.name, place.contract_id):
+            return from_database(session, place, self._settings.gallery_backend)
+        if keeper.position <= head:
             changes = list(repository.changes_after(session, place.name, keeper.position, place.contract_id))
             if len(changes) == head - keeper.position:
                 return changes

@@ -1,0 +1,126 @@
+"""`oneperson rebuild` and `oneperson rollback`: fresh generations, and the way back."""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from index.errors import GenerationError
+from index.pack import load_pack
+from index.snapshot import rollback as roll_back
+from scripts.progress import progress
+from service.audit.service import AuditKind, record
+from service.auth.service import SYSTEM
+from service.database import Database
+from service.engine import find_pack
+from service.galleries.keeper import gallery_place
+from service.galleries.rebuild import (
+    Encoded,
+    IncompleteError,
+    count_missing,
+    encode_missing,
+    write_generations,
+)
+from service.persons.enrolment import FLAGGED, REGISTERED
+from service.portrait_store import PortraitStore
+from service.settings import Settings, load_settings
+
+PackOption = Annotated[
+    str | None, typer.Option(help="Name or directory of the pack; default: the one in the settings.")
+]
+
+
+def rebuild(
+    pack: PackOption = None,
+    activate: Annotated[
+        bool, typer.Option("--activate/--no-activate", help="Whether to switch to what was built.")
+    ] = True,
+    report: Annotated[
+        Path | None, typer.Option(help="CSV file for the portraits that could not be encoded.")
+    ] = None,
+) -> None:
+    """Re-encode what the pack has not encoded yet, write fresh generations, verify, and switch.
+
+    Stopped in the middle, the same command goes on where it was. The service may run meanwhile.
+    """
+    console = Console()
+    settings = _with_pack(load_settings(), pack)
+    loaded = load_pack(find_pack(settings))
+    database = _open(settings)
+    try:
+        with progress("Encoding portraits", count_missing(database, loaded.contract_id)) as shown:
+            encoded = encode_missing(
+                database,
+                PortraitStore(settings.portraits_dir),
+                loaded,
+                threads=settings.threads,
+                advance=shown.advance,
+            )
+        _tell(console, encoded, report)
+        written = write_generations(database, settings, loaded, activate=activate)
+    except KeyboardInterrupt:
+        console.print("Interrupted; run the same command again to go on where it stopped.")
+        raise typer.Exit(130) from None
+    except (IncompleteError, GenerationError) as error:
+        Console(stderr=True).print(f"Not switched: {error}")
+        raise typer.Exit(1) from None
+    finally:
+        database.close()
+    for gallery, generation in written.items():
+        console.print(f"{gallery}: {generation} {'is current' if activate else 'is ready, not switched to'}")
+    if not written:
+        console.print("The galleries are empty; there is nothing to write.")
+    if pack is not None and activate and pack != load_settings().pack:
+        console.print(f"Set ONEPERSON_PACK={pack} and restart the service to search with this pack.")
+
+
+def rollback(pack: PackOption = None) -> None:
+    """Go back to each gallery's generation before the current one; later changes are replayed on it."""
+    console = Console()
+    settings = _with_pack(load_settings(), pack)
+    loaded = load_pack(find_pack(settings))
+    database = _open(settings)
+    done = {}
+    for name in (FLAGGED, REGISTERED):
+        place = gallery_place(settings, name, contract_id=loaded.contract_id, dimension=loaded.dimension)
+        try:
+            done[name] = roll_back(place.directory).name
+        except (GenerationError, FileNotFoundError):
+            console.print(f"{name}: there is no earlier generation.")
+            continue
+        console.print(f"{name}: {done[name]} is current. Restart the service to load it.")
+    if not done:
+        raise typer.Exit(1)
+    with database.write() as session:
+        record(session, AuditKind.GALLERY_ROLLED_BACK, actor=SYSTEM, generations=done)
+    database.close()
+
+
+def _with_pack(settings: Settings, pack: str | None) -> Settings:
+    return settings if pack is None else settings.model_copy(update={"pack": pack})
+
+
+def _open(settings: Settings) -> Database:
+    database = Database(settings.database_address)
+    database.migrate()
+    return database
+
+
+def _tell(console: Console, encoded: Encoded, report: Path | None) -> None:
+    console.print(f"Encoded {encoded.done} portraits, {len(encoded.failures)} could not be encoded.")
+    if encoded.by_old_landmarks:
+        console.print(
+            f"In {encoded.by_old_landmarks} of them this pack's detector found no single face; "
+            "the points found at enrolment were used."
+        )
+    if report is None:
+        for failure in encoded.failures[:20]:
+            console.print(f"  person {failure.person_id}, reference {failure.reference_id}: {failure.reason}")
+        return
+    with report.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["person_id", "reference_id", "reason"])
+        writer.writerows([f.person_id, f.reference_id, f.reason] for f in encoded.failures)
+    console.print(f"Report: {report}")
