@@ -90,6 +90,7 @@ def settings(tmp_path: Path, database_address: str, pack_dir: Path) -> Settings:
         database_url=SecretStr(database_address),
         pack=str(pack_dir),
         threads=2,
+        gallery_backend="exact",
         language="en",
     )
 
