@@ -80,7 +80,7 @@ class Extractor:
         with _timed(timings_ms, "quality"):
             quality = measure_quality(portrait.pixels, faces, monochrome=portrait.monochrome)
             admission = self._policy.judge(quality)
-        face = primary_face(faces)
+        face = primary_face(faces, portrait.pixels)
         template = None
         if face is not None and admission.admitted:
             with _timed(timings_ms, "encode"):
