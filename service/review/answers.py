@@ -129,6 +129,9 @@ class CaseSummary(CaseHead):
 
     candidates: int = Field(description="Number of candidates.")
     best_score: float | None
+    lowest_false_alarm_rate: float | None = Field(
+        description="Of its candidates: how often a search by somebody not enrolled finds one this similar."
+    )
 
 
 class CaseView(CaseHead):

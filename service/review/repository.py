@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Integer, and_, cast, func, or_, select, update
 from sqlalchemy.orm import Session, lazyload
 
-from service.tables import Case, CaseCandidate, Check, Decision, Officer, Person
+from service.tables import Case, CaseCandidate, Check, Decision, Officer, Person, Portrait
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class CaseRow:
     claimed_by_name: str | None
     candidates: int
     best_score: float | None
+    lowest_false_alarm_rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,14 @@ def person_by_id(session: Session, person_id: str) -> Person | None:
     return session.scalar(select(Person).where(Person.person_id == person_id))
 
 
+def portraits_of_persons(session: Session, keys: Collection[int]) -> Sequence[Portrait]:
+    """Find the enrolled portraits of registrations, by our key, newest first."""
+    newest_first = (Portrait.taken_on.desc().nulls_last(), Portrait.reference_id.desc())
+    return session.scalars(
+        select(Portrait).where(Portrait.person_key.in_(keys)).order_by(*newest_first)
+    ).all()
+
+
 def officers_by_id(session: Session, ids: Collection[UUID]) -> dict[UUID, Officer]:
     """Find officers' accounts."""
     found = session.scalars(select(Officer).where(Officer.id.in_(ids)))
@@ -142,6 +151,7 @@ def queue_page(
             Officer.name,
             select(func.count()).where(of_case).scalar_subquery(),
             select(func.max(CaseCandidate.score)).where(of_case).scalar_subquery(),
+            select(func.min(CaseCandidate.false_alarm_rate)).where(of_case).scalar_subquery(),
         )
         .outerjoin(Check, Check.id == Case.check_id)
         .outerjoin(Officer, Officer.id == Case.claimed_by)

@@ -78,7 +78,12 @@ def case_summary(row: CaseRow, *, actor: Actor) -> CaseSummary:
     if case.claimed_by is not None and case.claimed_at is not None:
         officer = OfficerView(id=case.claimed_by, name=row.claimed_by_name or "")
         claim = ClaimView(officer=officer, mine=case.claimed_by == actor.id, claimed_at=case.claimed_at)
-    return CaseSummary(**_head(case, row.check, claim), candidates=row.candidates, best_score=row.best_score)
+    return CaseSummary(
+        **_head(case, row.check, claim),
+        candidates=row.candidates,
+        best_score=row.best_score,
+        lowest_false_alarm_rate=row.lowest_false_alarm_rate,
+    )
 
 
 def _head(case: Case, check: Check | None, claim: ClaimView | None) -> dict[str, Any]:
