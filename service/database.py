@@ -63,7 +63,7 @@ class Database:
         engine = self._reading
         with _availability(), Session(engine, expire_on_commit=False) as session:
             yield session
-            session.rollback()
+            session.expunge_all()  # What was read stays readable; a rollback would expire it.
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision; does nothing when it is."""
@@ -114,7 +114,11 @@ def _alembic(connection: Connection) -> Config:
 def _sqlite_engine(url: URL) -> Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -139,6 +143,7 @@ def _postgres_engine(url: URL) -> Engine:
         )
     return create_engine(
         url,
+        hide_parameters=True,  # Names and document numbers stay out of messages.
         pool_size=10,
         max_overflow=10,
         pool_pre_ping=True,
