@@ -97,6 +97,13 @@ class ForbiddenError(ServiceError):
     code = "forbidden"
 
 
+class FormExpiredError(ServiceError):
+    """A form that another session or another site's page sent."""
+
+    status = 403
+    code = "form-expired"
+
+
 class TransactionConflictError(ServiceError):
     """A transaction id that was used for a different request."""
 

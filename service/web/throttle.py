@@ -1,0 +1,55 @@
+"""Slows down whoever tries keys: failures are counted per network address."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+LIMIT = 10
+"""Failures of one address within the window, after which it has to wait."""
+
+WINDOW_S = 300.0
+"""How long a failure counts. Keys have 256 random bits, so this protects the log more than the keys."""
+
+ADDRESSES = 10_000
+"""Addresses remembered; beyond it the one that failed longest ago is forgotten."""
+
+
+class FailureThrottle:
+    """Counts failures in this process; safe to call from several threads."""
+
+    def __init__(
+        self,
+        *,
+        limit: int = LIMIT,
+        window_s: float = WINDOW_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Remember nothing yet."""
+        self._limit = limit
+        self._window_s = window_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[str, list[float]] = OrderedDict()
+
+    def is_blocked(self, address: str) -> bool:
+        """Tell whether this address has failed too often lately."""
+        with self._lock:
+            return len(self._recent(address)) >= self._limit
+
+    def note_failure(self, address: str) -> None:
+        """Count one failure of this address."""
+        with self._lock:
+            self._failures[address] = [*self._recent(address), self._clock()][-self._limit :]
+            self._failures.move_to_end(address)
+            while len(self._failures) > ADDRESSES:
+                self._failures.popitem(last=False)
+
+    def forget(self, address: str) -> None:
+        """Start again for an address that succeeded."""
+        with self._lock:
+            self._failures.pop(address, None)
+
+    def _recent(self, address: str) -> list[float]:
+        since = self._clock() - self._window_s
+        return [at for at in self._failures.get(address, ()) if at > since]
