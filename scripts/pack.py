@@ -1,0 +1,220 @@
+"""`oneperson pack`: add, list and verify model packs."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from index.errors import PackError
+from index.pack import MANIFEST_NAME, read_manifest, verify_pack
+from index.pack_manifest import PackManifest, Triple
+from index.pack_store import PackRecipe, assemble_pack, install_pack, list_packs, locate_pack
+from scripts.pack_download import SOURCES, PackSource, fetch
+from scripts.progress import progress
+from service.engine import DELIVERED_PACKS
+from service.settings import load_settings
+
+app = typer.Typer(help="Add, list and verify model packs.", no_args_is_help=True)
+
+
+class Layout(StrEnum):
+    """Detector layouts."""
+
+    SCRFD = "scrfd"
+    YUNET = "yunet"
+
+
+class ColourOrder(StrEnum):
+    """Channel orders."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+
+
+IntoOption = Annotated[
+    Path | None, typer.Option(help="Folder of packs; default: the one of the settings (var/packs).")
+]
+
+
+@app.command()
+def add(
+    source: Annotated[str, typer.Argument(help="A directory, or: " + ", ".join(SOURCES))],
+    *,
+    name: Annotated[str | None, typer.Option(help="Name of the pack.")] = None,
+    into: IntoOption = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="Detector's ONNX file, relative to the directory.")
+    ] = None,
+    detector_layout: Annotated[Layout, typer.Option(help="What the detector's outputs mean.")] = Layout.YUNET,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Encoder's ONNX file (112 x 112), relative to the directory.")
+    ] = None,
+    colour: Annotated[ColourOrder, typer.Option(help="Channel order of the encoder.")] = ColourOrder.RGB,
+    mean: Annotated[
+        str, typer.Option(help="Subtracted from 0-255: one number, or three with commas.")
+    ] = "127.5",
+    std: Annotated[
+        str, typer.Option(help="Divides what remains: one number, or three with commas.")
+    ] = "127.5",
+    flip: Annotated[bool, typer.Option("--flip", help="Add the mirrored crop's output.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Terms of the weights, in words.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the terms of what is downloaded.")
+    ] = False,
+    mirror: Annotated[
+        str | None, typer.Option(help="Address of a folder that holds the same files as the publisher's.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Longest wait for the network, in seconds.")] = 60.0,
+) -> None:
+    """Put a model pack into the folder of packs, verified.
+
+    A directory with a pack.toml is copied. A directory without one needs --detector, --encoder and
+    --licence, and the manifest is written. A published name is downloaded, with its checksum checked.
+    """
+    packs_dir = into or load_settings().packs_dir
+    with _told():
+        if source in SOURCES and not Path(source).is_dir():
+            added = _add_published(
+                SOURCES[source],
+                packs_dir,
+                name,
+                accept_licence=accept_licence,
+                mirror=mirror,
+                timeout_s=timeout_s,
+            )
+        elif (Path(source) / MANIFEST_NAME).is_file():
+            added = install_pack(Path(source), packs_dir, name=name)
+        else:
+            recipe = _recipe(
+                Path(source), name, detector, encoder, licence, layout=detector_layout, colour=colour
+            )
+            added = assemble_pack(_with_constants(recipe, mean, std, flip=flip), packs_dir)
+        manifest = read_manifest(added)
+    console = _console()
+    console.print(f"Added {_summary(manifest)}")
+    console.print(f"Use it with ONEPERSON_PACK={manifest.name if into is None else added}")
+
+
+@app.command("list")
+def list_(into: IntoOption = None) -> None:
+    """Show the packs that are there."""
+    console = _console()
+    found = list_packs([into or load_settings().packs_dir, DELIVERED_PACKS])
+    for directory in found:
+        try:
+            console.print(f"{_summary(read_manifest(directory))}\n    {directory}")
+        except PackError as error:
+            console.print(f"{directory.name} cannot be used: {error}\n    {directory}")
+    if not found:
+        console.print("There is no pack; add one with 'oneperson pack add'.")
+
+
+@app.command()
+def verify(
+    pack: Annotated[
+        str | None, typer.Argument(help="Name or directory; default: the pack of the settings.")
+    ] = None,
+    into: IntoOption = None,
+) -> None:
+    """Check a pack's files against its manifest and run its models."""
+    settings = load_settings()
+    folders = [into or settings.packs_dir, DELIVERED_PACKS]
+    with _told():
+        manifest = verify_pack(locate_pack(pack or settings.pack, folders))
+    _console().print(f"In order: {_summary(manifest)}")
+
+
+def _add_published(
+    source: PackSource,
+    packs_dir: Path,
+    name: str | None,
+    *,
+    accept_licence: bool,
+    mirror: str | None,
+    timeout_s: float,
+) -> Path:
+    """Show the terms; if they are accepted, download, check and assemble."""
+    console = _console()
+    console.print(f"Terms of {source.name}: {source.licence}.")
+    console.print(f"See {source.licence_url}")
+    if not accept_licence:
+        raise PackError("nothing was downloaded; read the terms, then add --accept-licence")
+    with tempfile.TemporaryDirectory(prefix="oneperson-pack-") as folder:
+        with progress(f"Downloading {source.name} (MiB)", source.chunks) as shown:
+            fetch(source, Path(folder), timeout_s=timeout_s, mirror=mirror, report=shown.advance)
+        return assemble_pack(source.recipe(Path(folder), name=name or source.name), packs_dir)
+
+
+def _recipe(
+    directory: Path,
+    name: str | None,
+    detector: Path | None,
+    encoder: Path | None,
+    licence: str | None,
+    *,
+    layout: Layout,
+    colour: ColourOrder,
+) -> PackRecipe:
+    """Gather what the operator says of loose models."""
+    if not directory.is_dir():
+        raise PackError(f"'{directory}' is no directory, and none of: {', '.join(SOURCES)}")
+    if detector is None or encoder is None or licence is None:
+        raise PackError(
+            f"{directory} holds no {MANIFEST_NAME}; "
+            "say what the models are with --detector, --encoder and --licence"
+        )
+    return PackRecipe(
+        name=name or directory.resolve().name,
+        licence=licence,
+        detector=directory / detector,
+        detector_layout=layout.value,
+        encoder=directory / encoder,
+        colour=colour.value,
+        mean=(127.5,) * 3,
+        std=(127.5,) * 3,
+    )
+
+
+def _with_constants(recipe: PackRecipe, mean: str, std: str, *, flip: bool) -> PackRecipe:
+    return replace(recipe, mean=_triple("--mean", mean), std=_triple("--std", std), flip=flip)
+
+
+def _triple(option: str, text: str) -> Triple:
+    """Read one number, or three separated by commas."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise PackError(f"{option} '{text}': one number, or three separated by commas") from None
+    if len(values) not in (1, 3):
+        raise PackError(f"{option} '{text}': one number, or three separated by commas")
+    first, second, third = values * 3 if len(values) == 1 else values
+    return first, second, third
+
+
+def _summary(manifest: PackManifest) -> str:
+    encoder = manifest.encoder
+    return (
+        f"{manifest.name} {manifest.version}: detector {manifest.detector.layout}, encoder {encoder.layout} "
+        f"with {encoder.dimension} numbers, contract {manifest.contract_id[:16]}. {manifest.licence}"
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End the command with a sentence instead of a traceback."""
+    try:
+        yield
+    except PackError as error:
+        _console(stderr=True).print(f"Not done: {error}")
+        raise typer.Exit(1) from None
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Whole lines, as they are: names and terms may hold brackets."""
+    return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False)
