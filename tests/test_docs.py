@@ -6,11 +6,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
-import click
 import pytest
 import typer
 from pydantic import BaseModel
+
+from scripts.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md")])
@@ -47,10 +49,12 @@ def local_links(document: Path) -> Iterator[str]:
 
 def commands() -> dict[str, set[str]]:
     """Every command of the console command, and the subcommands of those that are groups."""
-    app: typer.Typer = importlib.import_module("scripts.cli").app
-    root = typer.main.get_command(app)
-    assert isinstance(root, click.Group) or hasattr(root, "commands")
-    return {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}
+    found: dict[str, set[str]] = {}
+    for entry in COMMANDS:
+        loaded = entry.load()
+        group = loaded.registered_commands if isinstance(loaded, typer.Typer) else []
+        found[entry.name] = {command.name or getattr(command.callback, "__name__", "") for command in group}
+    return found
 
 
 def test_documents_are_found() -> None:
@@ -118,7 +122,7 @@ def test_every_problem_code_status_and_instruction_is_in_the_integration_guide_o
     guide = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
     words = [
         *NoticeKind,
-        *(word for words in (Instruction, Outcome, Status, EnrolmentStatus) for word in words.__args__),
+        *(word for words in (Instruction, Outcome, Status, EnrolmentStatus) for word in get_args(words)),
     ]
     assert [word for word in words if f"`{word}`" not in guide] == []
 
