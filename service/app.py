@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -19,7 +20,10 @@ from service.persons import api as persons
 from service.problems import install_handlers
 from service.review import api as review
 from service.settings import Settings
-from service.startup import opened
+from service.startup import is_open, opened
+
+SPARE_THREADS = 24
+"""Threads for requests beside those that wait for the engine, so that a full queue is answered at once."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,9 +58,14 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open and close off the event loop: both wait for disks and threads."""
-    resources = opened(app)
+    """Open and close off the event loop, unless the entry point has opened everything before."""
+    settings: Settings = app.state.settings
+    anyio.to_thread.current_default_thread_limiter().total_tokens = (
+        settings.threads + settings.queue_limit + SPARE_THREADS
+    )
     async with AsyncExitStack() as stack:
-        await run_in_threadpool(resources.__enter__)
-        stack.push_async_callback(run_in_threadpool, resources.__exit__, None, None, None)
+        if not is_open(app):
+            resources = opened(app)
+            await run_in_threadpool(resources.__enter__)
+            stack.push_async_callback(run_in_threadpool, resources.__exit__, None, None, None)
         yield

@@ -120,8 +120,8 @@ def _try(examine: Callable[[], Part]) -> Part:
 
 
 @router.get("/healthz", summary="Liveness")
-def healthz() -> Alive:
-    """Answer as long as the process lives."""
+async def healthz() -> Alive:
+    """Answer as long as the process lives, even while every thread is busy."""
     return Alive(status="ok")
 
 

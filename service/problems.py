@@ -137,7 +137,10 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     if raised.status_code >= 500:
         return unexpected_problem(request)
     problem = BY_STATUS.get(raised.status_code, MalformedRequestError)
-    return as_problem(request, problem(_detail(request, problem)), headers=raised.headers)
+    headers = dict(raised.headers or {})
+    if problem is MethodNotAllowedError:
+        headers["Allow"] = _allowed_methods(request) or headers.get("Allow", "")
+    return as_problem(request, problem(_detail(request, problem)), headers=headers)
 
 
 async def _on_portrait_error(request: Request, error: Exception) -> JSONResponse:
@@ -153,6 +156,12 @@ async def _on_not_ready(request: Request, error: Exception) -> JSONResponse:
 async def _on_unstorable(request: Request, _error: Exception) -> JSONResponse:
     faults = unstorable(caller_language(request))
     return as_problem(request, InvalidRequestError("See 'errors' for each field.", errors=faults))
+
+
+def _allowed_methods(request: Request) -> str:
+    """List an address's methods; the router names only those of the first route that it tried."""
+    path = getattr(request.scope.get("route"), "path", None)
+    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(path, {})))
 
 
 def _detail(request: Request, problem: type[ServiceError]) -> str:

@@ -39,9 +39,18 @@ def opened(app: FastAPI) -> Iterator[None]:
         stack.callback(engine.close)
         app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
         galleries.open()
+        app.state.is_open = True
         log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
-        yield
-        log.info("stopping")
+        try:
+            yield
+        finally:
+            app.state.is_open = False
+            log.info("stopping")
+
+
+def is_open(app: FastAPI) -> bool:
+    """Tell whether an application has what it works with."""
+    return bool(getattr(app.state, "is_open", False))
 
 
 def _make_data_dir(settings: Settings) -> None:

@@ -6,6 +6,9 @@ from alembic import context
 
 from service.tables import Base, UtcDateTime
 
+MIGRATION_LOCK = 0x4F4E4550
+"""Any number of our own; the letters ONEP."""
+
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Write our column types as plain SQLAlchemy ones, so that old migrations outlive our code."""
@@ -24,5 +27,7 @@ context.configure(
 )
 if connection.dialect.name == "postgresql":
     connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
+    # Two processes that start on one empty database migrate one after the other.
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
 with context.begin_transaction():
     context.run_migrations()

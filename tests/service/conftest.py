@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from fastapi import FastAPI
@@ -14,22 +13,19 @@ from pydantic import SecretStr
 from service.auth.service import Role, Scope, add_client, add_officer
 from service.database import Database
 from service.settings import Settings
+from tests.conftest import unavailable
 from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
 
 BOTH_DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+SQLITE_ONLY = pytest.mark.parametrize("database_address", ["sqlite"], indirect=True)
+"""For tests that ask nothing of the database."""
 
 ClientKeys = Callable[..., str]
 """Makes a client that holds the given scopes (default: all) and returns its key."""
 
 OfficerKeys = Callable[..., str]
 """Makes an officer by login, role and division_code, and returns their key."""
-
-
-def _unavailable(variable: str, reason: str) -> NoReturn:
-    """Skip, or fail where this machine promised to have it."""
-    if os.environ.get(variable) == "1":
-        pytest.fail(f"{variable}=1, but {reason}")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +36,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.make_template()
             yield server
     except PostgresUnavailableError as error:
-        _unavailable("REQUIRE_POSTGRES", str(error))
+        unavailable("postgres", str(error))
 
 
 @pytest.fixture(scope="session")
@@ -74,21 +70,13 @@ def database(database_address: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.fixture(scope="session")
-def pack_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small synthetic model pack, made once."""
-    from tests.synthetic import make_synthetic_pack  # Imports onnx, which only some tests need.
-
-    return make_synthetic_pack(tmp_path_factory.mktemp("packs") / "synthetic")
-
-
 @pytest.fixture
-def settings(tmp_path: Path, database_address: str, pack_dir: Path) -> Settings:
+def settings(tmp_path: Path, database_address: str, synthetic_pack_dir: Path) -> Settings:
     """Settings of a service that has its own data folder and database."""
     return Settings(
         data_dir=tmp_path / "var",
         database_url=SecretStr(database_address),
-        pack=str(pack_dir),
+        pack=str(synthetic_pack_dir),
         threads=2,
         gallery_backend="exact",
         language="en",
