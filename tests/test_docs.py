@@ -53,7 +53,9 @@ def commands() -> dict[str, set[str]]:
     for entry in COMMANDS:
         loaded = entry.load()
         group = loaded.registered_commands if isinstance(loaded, typer.Typer) else []
-        found[entry.name] = {command.name or getattr(command.callback, "__name__", "") for command in group}
+        found[entry.name] = {
+            str(command.name or getattr(command.callback, "__name__", "")) for command in group
+        }
     return found
 
 
