@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
 from index.errors import PortraitError
@@ -54,6 +55,16 @@ _TURNS = MappingProxyType(
     }
 )
 """What makes each EXIF orientation upright."""
+
+_DECODERS: MappingProxyType[PictureFormat, type[ImageFile.ImageFile]] = MappingProxyType(
+    {
+        "jpeg": JpegImagePlugin.JpegImageFile,
+        "png": PngImagePlugin.PngImageFile,
+        "webp": WebPImagePlugin.WebPImageFile,
+        "bmp": BmpImagePlugin.BmpImageFile,
+    }
+)
+"""Used directly: `PIL.Image.open` would load every plugin that Pillow has when it meets the first WebP."""
 
 _READERS: tuple[tuple[bytes, Callable[[bytes, PortraitLimits], StoredPicture]], ...] = (
     (jpeg.MAGIC, jpeg.read),
@@ -180,7 +191,7 @@ def _decode(stored: StoredPicture, reduction: int) -> Pillow.Image:
 
 
 def _load(stored: StoredPicture, body: bytes, reduction: int) -> Pillow.Image:
-    picture = Pillow.open(io.BytesIO(body), formats=(stored.format.upper(),))
+    picture = _DECODERS[stored.format](io.BytesIO(body))
     if picture.size != (stored.width, stored.height):
         raise damaged("its headers state different sizes")
     if stored.format == "jpeg" and reduction > 1:

@@ -7,10 +7,10 @@ from typing import Literal
 from index.errors import PortraitError
 
 PictureFormat = Literal["jpeg", "png", "webp", "bmp"]
-"""Formats accepted; also the names that the decoder knows them by, in upper case."""
+"""Formats accepted."""
 
 DECODER_MAX_PIXELS = 89_478_485
-"""Pillow warns of a decompression bomb above this many pixels (`PIL.Image.MAX_IMAGE_PIXELS`)."""
+"""Pillow holds anything larger for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`), and so do we."""
 
 MAX_PARTS = 20_000
 """Most segments or chunks walked in one file.
@@ -46,9 +46,9 @@ class PortraitLimits:
         max_pixels: Largest width x height. Cameras of registration desks and telephones deliver 2 to
             25 million, A4 at 600 dpi is 35 million; decoding 40 million was measured to
             take 0.24 GB (JPEG), 0.35 (PNG) and 0.62 (WebP).
-        min_side: Shortest side. The encoder wants 24 pixels between the eyes and a face is about 2.2
-            times as wide (GA 461: 207 px at 85 to 100 px), so no usable face fits in less than 48;
-            40 leaves the verdict on cropped old scans (ORL: 92 x 112) to the measures.
+        min_side: Shortest side. The encoder can use 16 pixels between the eyes (`AdmissionPolicy`), and a
+            face is about 2.2 times as wide (GA 461: 207 px at 85 to 100 px): 35, and 40 with a margin.
+            Old scans (ORL: 92 x 112) pass.
         max_aspect: Longer side over shorter side. A portrait has 1.23 (358 x 441), a photograph at most
             2.4 (film strip); beyond 4 it is a banner or an attack on the resampler.
         working_side: Pictures whose longer side exceeds this are decoded reduced. 1600 gives a face
