@@ -25,7 +25,7 @@ KINDS = {
 }
 """Pydantic's error types that have words of their own; further ones go by `FAMILIES`.
 
-Source: the error list of pydantic-core (`pydantic_core.list_all_errors`).
+Source: the error list of pydantic-core (`pydantic_core.core_schema.ErrorType`).
 """
 
 FAMILIES = {

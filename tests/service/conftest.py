@@ -2,16 +2,21 @@
 
 import os
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from service.auth.service import Role, Scope, add_client, add_officer
 from service.database import Database
+from service.logs import configure_logging
 from service.settings import Settings
 from tests.conftest import unavailable
 from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
@@ -26,6 +31,12 @@ ClientKeys = Callable[..., str]
 
 OfficerKeys = Callable[..., str]
 """Makes an officer by login, role and division_code, and returns their key."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    """Log as the service does: without configuration structlog draws long pictures of every exception."""
+    configure_logging("info", "json")
 
 
 @pytest.fixture(scope="session")
@@ -126,3 +137,22 @@ def officer_key(database: Database) -> OfficerKeys:
 def headers(client_key: ClientKeys) -> dict[str, str]:
     """The header of a client that may do everything a client can."""
     return {"Authorization": f"Bearer {client_key()}"}
+
+
+@pytest.fixture
+def live(app: FastAPI) -> Iterator[str]:
+    """The application behind the real server on a port of its own; gives its address."""
+    from scripts.serve import server_config
+
+    server = uvicorn.Server(server_config(app))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
