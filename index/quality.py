@@ -24,6 +24,10 @@ Source: 1,648 portraits of LFW with YuNet, 306 of them with a second face. By ar
 """
 
 
+MAX_CORRECTED_YAW_DEG = 60.0
+"""Yaw beyond which the distance between the eyes is corrected no further: there the estimate saturates."""
+
+
 class QualityReason(StrEnum):
     """Why a portrait is refused."""
 
@@ -60,7 +64,8 @@ class Quality:
         monochrome: The picture is grey.
         second_face_ratio: Weight of the second face over that of the first (area inside the picture, less
             off the centre), 0 to 1; 0 with a single face. After OFIQ, SingleFacePresent.
-        inter_eye_px: Distance between the eyes in pixels of the decoded picture, not corrected for yaw.
+        inter_eye_px: Distance between the eyes in pixels of the decoded picture, over the cosine of yaw: a
+            turned head shows its eyes closer without having fewer pixels. After OFIQ, InterEyeDistance.
         roll_deg: See `index.face_measures.Pose`.
         yaw_deg: The same; coarse.
         pitch_deg: The same; coarse.
@@ -249,7 +254,7 @@ def measure_quality(image: Image, faces: Sequence[Face], *, monochrome: bool) ->
         face_count=len(ranked),
         monochrome=monochrome,
         second_face_ratio=ranked[1][0] / ranked[0][0] if len(ranked) > 1 else 0.0,
-        inter_eye_px=float(np.linalg.norm(face.landmarks[1] - face.landmarks[0])),
+        inter_eye_px=_inter_eye_px(face, pose.yaw_deg),
         roll_deg=pose.roll_deg,
         yaw_deg=pose.yaw_deg,
         pitch_deg=pose.pitch_deg,
@@ -265,6 +270,11 @@ def measure_quality(image: Image, faces: Sequence[Face], *, monochrome: bool) ->
         offset_y=(y + height / 2) / rows - 0.5,
         inside=_area_inside(face, image) / (width * height),
     )
+
+
+def _inter_eye_px(face: Face, yaw_deg: float) -> float:
+    seen = float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
+    return seen / math.cos(math.radians(min(abs(yaw_deg), MAX_CORRECTED_YAW_DEG)))
 
 
 def _is_usable(face: Face) -> bool:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from index.encoder import ARCFACE_TEMPLATE
+from index.face_measures import HEAD_MODEL
 from index.types import Face, Image, Points
 
 SKIN = (214, 164, 136)
@@ -24,6 +25,15 @@ def face_at(centre: tuple[float, float], eyes_px: float, *, roll_deg: float = 0,
     width, height = 2.2 * eyes_px, 2.8 * eyes_px
     box = (centre[0] - width / 2, centre[1] - height / 2, width, height)
     return Face(box, score, landmarks_at(centre, eyes_px, roll_deg=roll_deg))
+
+
+def turned_head(yaw_deg: float = 0, pitch_deg: float = 0, roll_deg: float = 0) -> Points:
+    """Turn the head model (x right, y down, z to the camera) and look from afar; in eye distances."""
+    yaw, pitch, roll = map(math.radians, (yaw_deg, pitch_deg, roll_deg))
+    turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
+    nod = np.array([[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]])
+    tilt = np.array([[math.cos(roll), math.sin(roll)], [-math.sin(roll), math.cos(roll)]])
+    return np.asarray((HEAD_MODEL @ (nod @ turn).T)[:, :2] @ tilt.T, np.float32)
 
 
 def textured(height: int, width: int) -> Image:

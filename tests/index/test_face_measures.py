@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from index.encoder import TEMPLATE_SIZE
 from index.face_measures import (
-    HEAD_MODEL,
     TEMPLATE_EYES_PX,
     face_crop,
     measure_light,
@@ -20,7 +18,7 @@ from index.face_measures import (
     skin_likeness,
 )
 from index.types import Image, Points
-from tests.index.sitters import SKIN, landmarks_at, textured
+from tests.index.sitters import SKIN, landmarks_at, textured, turned_head
 
 LINEAR_GREY = ((128 / 255 + 0.055) / 1.055) ** 2.4
 
@@ -34,15 +32,7 @@ def blurred(image: Image, sigma: float) -> Image:
 
 
 def projected(yaw_deg: float = 0, pitch_deg: float = 0, roll_deg: float = 0) -> Points:
-    """Turn the head model (x right, y down, z to the camera) and look at it from afar."""
-    yaw, pitch, roll = map(math.radians, (yaw_deg, pitch_deg, roll_deg))
-    turn: NDArray[np.float64] = np.array(
-        [[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]]
-    )
-    nod = np.array([[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]])
-    tilt = np.array([[math.cos(roll), math.sin(roll)], [-math.sin(roll), math.cos(roll)]])
-    flat = (HEAD_MODEL @ (nod @ turn).T)[:, :2] @ tilt.T
-    return np.asarray(flat * 90 + 200, np.float32)
+    return np.asarray(turned_head(yaw_deg, pitch_deg, roll_deg) * 90 + 200, np.float32)
 
 
 class TestPose:
