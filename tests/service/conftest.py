@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from service.app import create_app
 from service.auth.service import Role, Scope, add_client, add_officer
 from service.database import Database
 from service.logs import configure_logging
@@ -81,13 +82,12 @@ def database(database_address: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.fixture
-def settings(tmp_path: Path, database_address: str, synthetic_pack_dir: Path) -> Settings:
-    """Settings of a service that has its own data folder and database."""
+def make_settings(data_dir: Path, address: str, pack: Path) -> Settings:
+    """Settings of a service with its own data folder and database."""
     return Settings(
-        data_dir=tmp_path / "var",
-        database_url=SecretStr(database_address),
-        pack=str(synthetic_pack_dir),
+        data_dir=data_dir,
+        database_url=SecretStr(address),
+        pack=str(pack),
         threads=2,
         gallery_backend="exact",
         language="en",
@@ -95,10 +95,32 @@ def settings(tmp_path: Path, database_address: str, synthetic_pack_dir: Path) ->
 
 
 @pytest.fixture
+def settings(tmp_path: Path, database_address: str, synthetic_pack_dir: Path) -> Settings:
+    """Settings of a service that has its own data folder and database."""
+    return make_settings(tmp_path / "var", database_address, synthetic_pack_dir)
+
+
+@pytest.fixture(scope="session")
+def lasting_client(
+    tmp_path_factory: pytest.TempPathFactory, synthetic_pack_dir: Path
+) -> Iterator[TestClient]:
+    """One application on SQLite for all tests that leave nothing behind; its key is in every request."""
+    folder = tmp_path_factory.mktemp("lasting")
+    address = f"sqlite:///{folder / 'oneperson.db'}"
+    with TestClient(
+        create_app(make_settings(folder / "var", address, synthetic_pack_dir)),
+        raise_server_exceptions=False,
+    ) as opened:
+        database: Database = opened.app.state.database  # type: ignore[attr-defined]  # typed as any ASGI application
+        with database.write() as session:
+            _, key = add_client(session, "lasting", scopes=frozenset(Scope))
+        opened.headers["Authorization"] = f"Bearer {key}"
+        yield opened
+
+
+@pytest.fixture
 def app(settings: Settings) -> FastAPI:
     """The application, not started yet."""
-    from service.app import create_app
-
     return create_app(settings)
 
 
