@@ -7,6 +7,7 @@ another framing, light, colour, sharpness, noise and compression.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -14,6 +15,7 @@ from importlib.resources import files
 from index.portrait import decode_portrait
 from index.types import Face, Image
 from scripts.demo_portraits import id_card_portrait, second_photograph
+from scripts.failures import CommandError
 from service.persons.schemas import CITIZEN_CHECKS, CITIZEN_WEIGHTS
 
 FindFaces = Callable[[Image], Sequence[Face]]
@@ -27,10 +29,6 @@ LEAST_PEOPLE = 4
 
 _NUMBER_DIVISION = "530000"
 """A province's own code stands in nobody's citizen number, so the invented numbers belong to nobody."""
-
-
-class DemoError(Exception):
-    """The demo cannot run here; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,8 @@ class DemoRegistry:
         duplicate: The other registration of the same person.
         probe: A photograph of that person, taken at the counter: a JPEG file.
         stranger: A photograph of somebody who is not registered: a JPEG file.
-        sources: Where the photographs came from.
+        sources: Folders that the photographs came from, with the number of people; file names
+            are left out, since some are names of people.
         missing: One sentence for each photograph or face that was expected and not found.
     """
 
@@ -175,12 +174,12 @@ def build_registry(find_faces: FindFaces, *, photographs: Sequence[Photograph] =
         photographs: Where to look; those that are missing are named in `missing`.
 
     Raises:
-        DemoError: Fewer than four people were found.
+        CommandError: Fewer than four people were found.
     """
     missing: list[str] = []
     people = [person for photograph in photographs for person in _people(photograph, find_faces, missing)]
     if len(people) < LEAST_PEOPLE:
-        raise DemoError(
+        raise CommandError(
             f"the demo needs photographs of {LEAST_PEOPLE} people and found {len(people)}: "
             + "; ".join(missing)
             + ". Install the versions of requirements.lock."
@@ -194,7 +193,10 @@ def build_registry(find_faces: FindFaces, *, photographs: Sequence[Photograph] =
         duplicate=first[0],
         probe=second_photograph(enrolled[0].pixels, enrolled[0].face, seed=2_000),
         stranger=second_photograph(stranger.pixels, stranger.face, seed=2_001),
-        sources=tuple(dict.fromkeys(person.source for person in people)),
+        sources=tuple(
+            f"{source} ({number} {'person' if number == 1 else 'people'})"
+            for source, number in _by_folder(people)
+        ),
         missing=tuple(missing),
     )
 
@@ -225,6 +227,10 @@ def _people(photograph: Photograph, find_faces: FindFaces, missing: list[str]) -
             missing.append(f"a face was not found in {photograph.title}")
         else:
             yield _Person(pixels, face, sitter.sex, photograph.title)
+
+
+def _by_folder(people: Sequence[_Person]) -> list[tuple[str, int]]:
+    return list(Counter(person.source.rpartition("/")[0] for person in people).items())
 
 
 def _face_at(sitter: Sitter, faces: Sequence[Face], pixels: Image) -> Face | None:
@@ -259,7 +265,7 @@ def _second_registration(person: _Person) -> Registration:
     return Registration(
         person_id="DEMO-0101",
         name=_SECOND_REGISTRATION.name,
-        label="Demo Person 1 again, under another name",
+        label="Demo Person 1 again",
         fields=_fields(_SECOND_REGISTRATION, person.sex, 101),
         portraits=(DemoPortrait(image, dt.date(2014, 2, 20), simulated=True),),
     )
