@@ -33,6 +33,9 @@ class Entry:
 
 COMMANDS = (
     Entry("serve", "scripts.serve:serve", "Serve the API and the pages."),
+    Entry(
+        "demo", "scripts.demo:demo", "Show it at work on an invented registry; nothing needs to be set up."
+    ),
     Entry("migrate", "scripts.migrate:migrate", "Bring the database's schema to this version."),
     Entry("client", "scripts.client:app", "Systems that call the API, and their keys."),
     Entry("officer", "scripts.officer:app", "Officers' accounts."),
