@@ -76,24 +76,22 @@ class RequestBoundary:
 class BodyLimit:
     """Refuses bodies that are too large or too slow, whatever length they declare."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float = BODY_TIMEOUT_S) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         """Wrap the application.
 
         Args:
             app: What is protected.
             max_bytes: Longest body accepted.
-            timeout_s: Seconds in which it must arrive.
         """
         self._app = app
         self._max_bytes = max_bytes
-        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, counting what arrives."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, max_bytes=self._max_bytes, timeout_s=self._timeout_s)
+        body = _Body(receive, max_bytes=self._max_bytes, timeout_s=BODY_TIMEOUT_S)
         if _declared_length(scope) > self._max_bytes:
             body.refused = True
             error = BodyTooLargeError(f"The body is over {self._max_bytes} bytes.")
@@ -136,7 +134,7 @@ class _Body:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._receive()
         except TimeoutError:
-            self.refused = True
+            self.refused = self._complete = True
             raise HTTPException(408) from None
 
     def sending(self, send: Send) -> Send:
