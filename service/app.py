@@ -21,6 +21,8 @@ from service.problems import install_handlers
 from service.review import api as review
 from service.settings import Settings
 from service.startup import is_open, opened
+from service.web.pages import install_pages
+from service.web.problem_pages import ProblemPages
 
 SPARE_THREADS = 24
 """Threads for requests beside those that wait for the engine, so that a full queue is answered at once."""
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[
+            Middleware(ProblemPages),
             Middleware(RequestBoundary),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
@@ -53,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_documentation(app)
     for domain in (persons, checks, review, notices, health, metrics):
         app.include_router(domain.router)
+    install_pages(app)
     return app
 
 

@@ -113,11 +113,10 @@ def view_reference(session: Session, case_id: UUID, *, reference_id: int, actor:
     subject_key = _subject_key(session, case)
     if subject_key is not None:
         owners[subject_key] = str(case.subject_person_id)
-    for portrait in repository.portraits_of_persons(session, owners):
+    for portrait in repository.portraits_of_persons(session, list(owners)):
         if portrait.reference_id == reference_id:
-            _record(
-                session, case, f"person:{owners[portrait.person_key]}", actor=actor, reference=reference_id
-            )
+            subject = f"person:{owners[portrait.person_key]}"
+            _record(session, case, subject, actor=actor, reference_id=reference_id)
             return _stored(portrait)
     raise NotFoundError("There is no such portrait in this case; it may have been erased.")
 
@@ -147,12 +146,14 @@ def _stored(portrait: Portrait) -> StoredPortrait:
     return StoredPortrait(portrait.location, portrait.landmarks)
 
 
-def _record(session: Session, case: Case, subject: str, *, actor: Actor, **details: int) -> None:
+def _record(
+    session: Session, case: Case, subject: str, *, actor: Actor, reference_id: int | None = None
+) -> None:
     record(
         session,
         AuditKind.PORTRAIT_VIEWED,
         actor=actor,
         subject=subject,
         purpose=f"case:{case.id}",
-        **details,
+        reference_id=reference_id,
     )

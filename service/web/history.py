@@ -1,0 +1,98 @@
+"""What was recorded on a case, made ready for its page: only what the service shows to this officer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.review.answers import CaseView, DecisionView, IssuedNoticeView
+from service.review.opinion import Stage
+from service.review.schemas import ConclusionItem, EvidenceItem
+from service.web.words import Words
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One thing that an officer recorded, or the opening of the case."""
+
+    title: str
+    officer: str
+    at: datetime
+    concealed: bool
+    lines: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLine:
+    """One notice that followed from the case."""
+
+    kind: str
+    recipient: str
+    state: str
+    overdue: bool
+    created_at: str
+    due_on: str
+
+
+def history_of(case: CaseView, words: Words) -> list[HistoryEntry]:
+    """Return what happened, oldest first."""
+    opened = HistoryEntry(words.t("history.opened"), "", case.opened_at, concealed=False, lines=[])
+    return [opened, *(_entry(decision, words) for decision in case.decisions)]
+
+
+def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[NoticeLine]:
+    """Return the notices in the order in which they were issued."""
+    return [
+        NoticeLine(
+            kind=words.t(f"notice_kind.{notice.kind}"),
+            recipient=_recipient(notice.recipient, words),
+            state=words.t(f"notice_state.{notice.state}"),
+            overdue=notice.state == "overdue",
+            created_at=words.moment(notice.created_at),
+            due_on=words.moment(notice.due_at),
+        )
+        for notice in notices
+    ]
+
+
+def _entry(decision: DecisionView, words: Words) -> HistoryEntry:
+    return HistoryEntry(
+        title=words.t(f"history.stage_{decision.stage}", round=decision.round),
+        officer=decision.officer.name,
+        at=decision.decided_at,
+        concealed=decision.concealed,
+        lines=list(_lines(decision, words)),
+    )
+
+
+def _lines(decision: DecisionView, words: Words) -> Iterator[tuple[str, str]]:
+    for item in decision.conclusions:
+        yield item.person_id, _conclusion(item, words)
+    if decision.manual_conclusion is not None:
+        manual = decision.manual_conclusion
+        said = f"{words.t(f'manual.{manual.outcome}')} — {manual.reason}"
+        yield words.t("decision.manual_heading"), said + _evidence(manual.evidence, words)
+    if decision.registration_to_cancel is not None:
+        yield words.t("history.registration_to_cancel"), decision.registration_to_cancel
+    if decision.identity_established is not None:
+        identity = decision.identity_established
+        told = words.t("history.identity", person=identity.person_id, level=identity.level_code)
+        yield words.t("decision.identity_heading"), f"{told} — {identity.reason}"
+    if decision.stage is Stage.REOPEN and decision.reason is not None:
+        yield words.t("decision.reason"), decision.reason
+
+
+def _conclusion(item: ConclusionItem, words: Words) -> str:
+    said = f"{words.t(f'conclusion.{item.conclusion}')} — {item.reason}"
+    return said + _evidence(item.evidence, words)
+
+
+def _evidence(evidence: Sequence[EvidenceItem], words: Words) -> str:
+    if not evidence:
+        return ""
+    kinds = words.codes.evidence_kinds
+    listed = words.join(f"{words.term(kinds, item.kind)} {item.reference}" for item in evidence)
+    return f"\n{words.t('decision.evidence')}: {listed}"
+
+
+def _recipient(recipient: str, words: Words) -> str:
+    return words.division(recipient) if recipient.isdigit() else words.t("history.population_system")
