@@ -14,7 +14,12 @@ from service.request_context import current_request_id
 OURS = ("service.", "index.", "scripts.")
 """Modules whose exceptions carry messages of ours, which are free of personal data by rule."""
 
-QUIET = {"uvicorn.access": logging.CRITICAL, "alembic": logging.WARNING, "httpx": logging.WARNING}
+QUIET = {
+    "uvicorn.access": logging.CRITICAL,
+    "alembic": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpx2": logging.WARNING,
+}
 """Libraries that would log more than they should: paths with identifiers, routine steps."""
 
 
@@ -46,7 +51,7 @@ def configure_logging(level: str, form: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(form)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form)],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
@@ -95,7 +100,19 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return facts
 
 
-def _renderer(form: str) -> Processor:
+def _rendering(form: str) -> list[Processor]:
     if form == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+        return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [_exception_as_text, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
+
+
+def _exception_as_text(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    described = event.get("exception")
+    if isinstance(described, list):
+        event["exception"] = "\n".join(
+            "\n  ".join([f"{one['type']}: {one.get('message', '(message left out)')}", *one["frames"]])
+            for one in described
+        )
+    return event

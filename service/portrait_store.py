@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,7 +39,8 @@ class PortraitStore:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write_durably(path, data)
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             raise StorageUnavailableError(
                 f"A portrait could not be stored ({error.strerror}); nothing was changed."
             ) from error

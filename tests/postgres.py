@@ -38,12 +38,53 @@ class PostgresUnavailableError(Exception):
 
 
 class PostgresServer:
-    """One running cluster, reached by a Unix socket only."""
+    """One cluster, reached by a Unix socket only."""
 
-    def __init__(self, folder: Path) -> None:
-        """Remember where the socket is."""
+    def __init__(self, folder: Path, binaries: Path, account: pwd.struct_passwd | None) -> None:
+        """Use an initialised folder; nothing runs yet.
+
+        Args:
+            folder: Holds the data and the socket.
+            binaries: Holds `postgres`.
+            account: Whom it runs as, None for ourselves.
+        """
         self.folder = folder
+        self._binaries = binaries
+        self._account = account
+        self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
+
+    def start(self) -> None:
+        """Start, and wait until it answers.
+
+        Raises:
+            PostgresUnavailableError: It does not come up.
+        """
+        options = OPTIONS | {"unix_socket_directories": str(self.folder)}
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *settings]
+        self._process = _spawn(command, self.folder, self._account)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                psycopg.connect(host=str(self.folder), user=SUPERUSER, dbname="postgres").close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop()
+        raise PostgresUnavailableError(f"the server does not come up: {_log_of(self.folder)}")
+
+    def stop(self) -> None:
+        """Ask for a fast shutdown; after a while insist."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def address(self, database: str) -> str:
         """Return the SQLAlchemy address of one of its databases."""
@@ -88,11 +129,12 @@ def running_server() -> Iterator[PostgresServer]:
         os.chown(folder, account.pw_uid, account.pw_gid)
     try:
         _initialise(binaries, folder, account)
-        process = _start(binaries, folder, account)
+        server = PostgresServer(folder, binaries, account)
+        server.start()
         try:
-            yield PostgresServer(folder)
+            yield server
         finally:
-            _stop(process)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -146,33 +188,6 @@ def _initialise(binaries: Path, folder: Path, account: pwd.struct_passwd | None)
     process = _spawn([*command, "-E", "UTF8", "--locale=C", "--no-sync"], folder, account)
     if process.wait(START_TIMEOUT_S) != 0:
         raise PostgresUnavailableError(f"initdb failed: {_log_of(folder)}")
-
-
-def _start(binaries: Path, folder: Path, account: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
-    options = OPTIONS | {"unix_socket_directories": str(folder)}
-    settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    process = _spawn([str(binaries / "postgres"), "-D", str(folder / "data"), *settings], folder, account)
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            psycopg.connect(host=str(folder), user=SUPERUSER, dbname="postgres").close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return process
-    _stop(process)
-    raise PostgresUnavailableError(f"the server does not come up: {_log_of(folder)}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask for a fast shutdown; the whole folder is thrown away, so after a while insist."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _log_of(folder: Path) -> str:
