@@ -1,5 +1,7 @@
 """Cutting and joining column-wise sets of references."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,13 +29,30 @@ def without(references: References, reference_ids: NDArray[np.int64]) -> Referen
     return of_rows(references, np.flatnonzero(~np.isin(references.reference_ids, reference_ids)))
 
 
-def sorted_union(left: References, right: References) -> References:
-    """Join two sets that share no id, by ascending reference_id."""
+def sorted_join(parts: Sequence[References]) -> References:
+    """Join one or more sets that share no id, by ascending reference_id."""
     joined = References(
-        reference_ids=np.concatenate([left.reference_ids, right.reference_ids]),
-        person_keys=np.concatenate([left.person_keys, right.person_keys]),
-        sexes=np.concatenate([left.sexes, right.sexes]),
-        birth_years=np.concatenate([left.birth_years, right.birth_years]),
-        vectors=np.concatenate([left.vectors, right.vectors]),
+        reference_ids=np.concatenate([part.reference_ids for part in parts]),
+        person_keys=np.concatenate([part.person_keys for part in parts]),
+        sexes=np.concatenate([part.sexes for part in parts]),
+        birth_years=np.concatenate([part.birth_years for part in parts]),
+        vectors=np.concatenate([part.vectors for part in parts]),
     )
-    return of_rows(joined, np.argsort(joined.reference_ids, kind="stable"))
+    ids = joined.reference_ids
+    return joined if (ids[1:] > ids[:-1]).all() else of_rows(joined, np.argsort(ids, kind="stable"))
+
+
+def of_slice(references: References, rows: slice) -> References:
+    """Return some adjacent rows of every column, not copied."""
+    return References(
+        reference_ids=references.reference_ids[rows],
+        person_keys=references.person_keys[rows],
+        sexes=references.sexes[rows],
+        birth_years=references.birth_years[rows],
+        vectors=references.vectors[rows],
+    )
+
+
+def empty_references(dimension: int) -> References:
+    """Return a set without references for vectors of some length."""
+    return References.of([], np.empty((0, dimension), dtype=np.float32))

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from index.columns import of_rows, sorted_union, without
+from index.columns import empty_references, of_rows, sorted_join, without
 from index.ranking import (
     checked_exclusions,
     checked_references,
@@ -115,10 +115,10 @@ class ExactGallery:
         """
         self._dimension = dimension
         self._writer = threading.Lock()
-        self._enrolled = References.of([], np.empty((0, dimension), dtype=np.float32))
+        self._enrolled = empty_references(dimension)
         if references is not None:
             vectors = checked_vectors(references.vectors, dimension=dimension)
-            self._enrolled = sorted_union(self._enrolled, replace(references, vectors=vectors))
+            self._enrolled = sorted_join([self._enrolled, replace(references, vectors=vectors)])
 
     @property
     def dimension(self) -> int:
@@ -141,7 +141,7 @@ class ExactGallery:
         added = References.of(references, rows)
         with self._writer:
             kept = without(self._enrolled, added.reference_ids)
-            self._enrolled = sorted_union(kept, added)
+            self._enrolled = sorted_join([kept, added])
 
     def remove(self, reference_ids: Sequence[int]) -> None:
         """Remove references; see `Gallery.remove`."""

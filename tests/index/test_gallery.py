@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from index.errors import DimensionError
+from index.faiss_gallery import FaissGallery
 from index.gallery import ExactGallery, Gallery
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 
@@ -18,7 +19,7 @@ DIMENSION = 32
 
 Maker = Callable[[int, References | None], Gallery]
 
-MAKERS: dict[str, Maker] = {"exact": ExactGallery}
+MAKERS: dict[str, Maker] = {"exact": ExactGallery, "faiss": FaissGallery}
 
 
 @pytest.fixture(params=sorted(MAKERS))
