@@ -154,7 +154,10 @@ class PopulationSystem:
     def __init__(self, address: str, key: str) -> None:
         """Connect when the first request is sent."""
         self._http = httpx.Client(
-            base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60.0, trust_env=False
+            base_url=address,
+            headers={"Authorization": f"Bearer {key}", "Accept-Language": "en"},
+            timeout=60.0,
+            trust_env=False,
         )
 
     def close(self) -> None:
@@ -183,6 +186,7 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     if response.is_error:
         request = response.request
         raise CommandError(
-            f"{request.method} {request.url.path} was answered with {response.status_code}: {answer}"
+            f"{request.method} {request.url.path} was answered with {response.status_code}, "
+            f"{answer.get('title')}: {answer.get('detail')}"
         )
     return answer

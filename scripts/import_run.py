@@ -129,8 +129,8 @@ class ImportRun:
             refusals += self._outcome(item, answers.get(item.row.person_id))
         report.add(sorted(refusals, key=lambda refusal: refusal.line))
         lines, self._line = batch.last_line - self._line, batch.last_line
-        shown.advance(lines - len(prepared), worked=False)
         shown.advance(len(prepared))
+        shown.advance(lines - len(prepared), worked=False)
 
     def _outcome(self, item: Judged, answer: PersonStored | Refusal | None) -> tuple[Refusal, ...]:
         """Count one record and return the reasons against it or its portraits."""
