@@ -37,6 +37,7 @@ COMMANDS = (
         "demo", "scripts.demo:demo", "Show it at work on an invented registry; nothing needs to be set up."
     ),
     Entry("migrate", "scripts.migrate:migrate", "Bring the database's schema to this version."),
+    Entry("pack", "scripts.pack:app", "Add, list and verify model packs."),
     Entry("client", "scripts.client:app", "Systems that call the API, and their keys."),
     Entry("officer", "scripts.officer:app", "Officers' accounts."),
     Entry("import", "scripts.import_:import_file", "Import registrations from a CSV file, with portraits."),

@@ -1,0 +1,224 @@
+"""Looks for what is wrong with an installation, without changing it."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from index.errors import GenerationError, OnePersonError
+from index.pack import verify_pack
+from index.pack_manifest import PackManifest
+from index.snapshot import current, load_generation
+from service.database import Database
+from service.engine import find_pack
+from service.errors import ServiceError, SettingsError
+from service.galleries import repository
+from service.galleries.keeper import GalleryPlace, gallery_place
+from service.galleries.service import NAMES
+from service.portrait_store import PortraitStore
+from service.schema import is_known, newest_revision
+from service.settings import Settings
+from service.tables import Check, Portrait
+
+LEAST_FREE_BYTES = 2 * 2**30
+"""A generation of 400,000 references of 512 floats takes 0.9 GB and is written beside the old one."""
+
+ORPHAN_AGE_S = 3600
+"""A portrait is written before its row is committed; after an hour none can still be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one part.
+
+    Attributes:
+        part: Which part.
+        ok: Whether it is as it should be.
+        detail: What was found, free of personal data.
+        remedy: What to do, empty when nothing.
+    """
+
+    part: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield one finding per part; parts that need a broken one are left out."""
+    yield _tried("disk", lambda: _disk(settings))
+    yield _threads(settings)
+    manifest: PackManifest | None = None
+    try:
+        manifest = verify_pack(find_pack(settings))
+        yield Finding("pack", True, f"{manifest.name} {manifest.version}, {manifest.licence}; files verified")
+    except (SettingsError, OnePersonError) as error:
+        yield Finding("pack", False, str(error), "add or repair it with 'oneperson pack add'")
+    yield from _stored(settings, manifest)
+
+
+def orphans(session: Session, store: PortraitStore) -> list[str]:
+    """List stored portraits that no record points to and that are older than `ORPHAN_AGE_S`.
+
+    Args:
+        session: A view.
+        store: Where portraits lie.
+    """
+    stored = store.locations()
+    unknown = sorted(stored - _recorded(session))
+    return [location for location in unknown if _age_s(store, location) > ORPHAN_AGE_S]
+
+
+def _stored(settings: Settings, manifest: PackManifest | None) -> Iterator[Finding]:
+    """Examine the database and everything that must agree with it."""
+    try:
+        database = Database(settings.database_address)
+    except (SettingsError, ServiceError, OSError) as error:
+        yield Finding("database", False, str(error), "correct ONEPERSON_DATABASE_URL")
+        return
+    try:
+        reached = _tried("database", lambda: _reach(database))
+        yield reached
+        if not reached.ok:
+            return
+        schema = _schema(database)
+        yield schema
+        if not schema.ok or database.revision() is None:
+            return
+        with database.read() as session:
+            store = PortraitStore(settings.portraits_dir)
+            if manifest is not None:
+                yield from (_gallery(session, settings, manifest, name) for name in NAMES)
+            yield _tried("portrait files", lambda: _missing(session, store))
+            yield _tried("portrait records", lambda: _orphans(session, store))
+    except ServiceError as error:
+        yield Finding("database", False, error.detail, "look at the database's log")
+    finally:
+        database.close()
+
+
+def _tried(part: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except ServiceError as error:
+        return Finding(part, False, error.detail, "look at the system's log")
+    except OSError as error:
+        return Finding(part, False, f"{error.filename}: {error.strerror}", "correct the folder or its rights")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    detail = f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free under {settings.data_dir}"
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", False, f"{folder} cannot be written", "correct its owner or its rights")
+    if usage.free < LEAST_FREE_BYTES:
+        return Finding("disk", False, detail, "free space, or move the data folder (ONEPERSON_DATA_DIR)")
+    return Finding("disk", True, detail)
+
+
+def _threads(settings: Settings) -> Finding:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    blas = os.environ.get("OPENBLAS_CORETYPE", "as it finds")
+    detail = f"{settings.threads} threads on {usable} processors; BLAS kernel: {blas}"
+    if settings.threads > usable:
+        return Finding("threads", False, detail, f"set ONEPERSON_THREADS to {usable} or less")
+    return Finding("threads", True, detail)
+
+
+def _reach(database: Database) -> Finding:
+    database.revision()
+    return Finding("database", True, database.engine.url.render_as_string(hide_password=True))
+
+
+def _schema(database: Database) -> Finding:
+    revision, newest = database.revision(), newest_revision()
+    if revision is None:
+        return Finding("schema", True, "empty; it is filled at the first start")
+    if revision == newest:
+        return Finding("schema", True, f"revision {revision}")
+    detail = f"revision {revision}, this version needs {newest}"
+    if is_known(revision):
+        return Finding("schema", False, detail, "make a backup and run 'oneperson migrate'")
+    return Finding("schema", False, detail, "install the later version that migrated it")
+
+
+def _gallery(session: Session, settings: Settings, manifest: PackManifest, name: str) -> Finding:
+    part = f"gallery {name}"
+    place = gallery_place(
+        settings, name, contract_id=manifest.contract_id, dimension=manifest.encoder.dimension
+    )
+    total = repository.count_portraits(session, name)
+    unencoded = len(repository.unencoded(session, name, place.contract_id))
+    if unencoded:
+        detail = f"{unencoded} of {total} portraits are not encoded by the pack '{manifest.name}'"
+        return Finding(part, False, detail, "run 'oneperson rebuild'")
+    try:
+        detail = _generation(session, place, total)
+    except (GenerationError, OSError) as error:
+        return Finding(part, False, str(error), "run 'oneperson rebuild'; the database has everything")
+    return Finding(part, True, detail)
+
+
+def _generation(session: Session, place: GalleryPlace, total: int) -> str:
+    """Compare the generation on disk with the database.
+
+    Raises:
+        GenerationError: It is damaged, or cannot be a copy of this database.
+    """
+    head = repository.heads(session).get(place.name, 0)
+    path = current(place.directory)
+    if path is None:
+        return f"{total} portraits at position {head}; no generation yet, it is loaded from the database"
+    references, manifest = load_generation(path, contract_id=place.contract_id)
+    if manifest.extra.get("epoch") != repository.epoch(session, place.name) or manifest.position > head:
+        raise GenerationError(f"{path.name} was made from another database or a later state of this one")
+    if manifest.position == head and len(references) != total:
+        raise GenerationError(f"{path.name} holds {len(references)} references, the database {total}")
+    behind = head - manifest.position
+    return f"{total} portraits at position {head}; {path.name} verified, {behind} changes are replayed on it"
+
+
+def _missing(session: Session, store: PortraitStore) -> Finding:
+    recorded = _recorded(session)
+    missing = sum(not _is_readable(store, location) for location in recorded - store.locations())
+    if missing:
+        detail = f"{missing} of {len(recorded)} recorded portraits are not in the store"
+        return Finding("portrait files", False, detail, "restore the portrait folder from a backup")
+    return Finding("portrait files", True, f"all {len(recorded)} recorded portraits are in the store")
+
+
+def _orphans(session: Session, store: PortraitStore) -> Finding:
+    found = orphans(session, store)
+    if found:
+        detail = f"{len(found)} stored portraits belong to no record"
+        return Finding("portrait records", False, detail, "run 'oneperson doctor --erase-orphans'")
+    return Finding("portrait records", True, "every stored portrait belongs to a record")
+
+
+def _recorded(session: Session) -> set[str]:
+    portraits = set(session.scalars(select(Portrait.location)))
+    probes = session.scalars(select(Check.probe_location).where(Check.probe_location.is_not(None)))
+    return portraits | {location for location in probes if location is not None}
+
+
+def _is_readable(store: PortraitStore, location: str) -> bool:
+    """Look again: the portrait may have been written after the store was listed."""
+    try:
+        store.get(location)
+    except ServiceError:
+        return False
+    return True
+
+
+def _age_s(store: PortraitStore, location: str) -> float:
+    try:
+        return time.time() - (store.directory / location).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
