@@ -45,6 +45,7 @@ COMMANDS = (
         "rebuild", "scripts.rebuild:rebuild", "Write fresh generations of the galleries, verify and switch."
     ),
     Entry("rollback", "scripts.rebuild:rollback", "Go back to the galleries' earlier generations."),
+    Entry("link", "scripts.link:link", "Find suspected duplicates among everybody enrolled."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )
 

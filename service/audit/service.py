@@ -40,6 +40,7 @@ class AuditKind(StrEnum):
     GALLERY_REBUILT = "gallery-rebuilt"
     GALLERY_ROLLED_BACK = "gallery-rolled-back"
     GALLERY_CALIBRATED = "gallery-calibrated"
+    GALLERY_LINKED = "gallery-linked"
 
 
 class Acting(Protocol):

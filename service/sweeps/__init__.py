@@ -1,0 +1,1 @@
+"""Sweeps: all pairs of enrolled persons that look like one."""
