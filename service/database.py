@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.errors import DatabaseUnavailableError, SettingsError
@@ -33,9 +33,9 @@ class Database:
             address: SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`.
 
         Raises:
-            SettingsError: Another kind of database.
+            SettingsError: No address, or another kind of database.
         """
-        url = make_url(address)
+        url = _parsed(address)
         if url.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(url)
             self._reading = self.engine.execution_options(oneperson_read_only=True)
@@ -102,6 +102,16 @@ def _availability() -> Iterator[None]:
                 "The SQLite file is damaged or not a database; restore it from a backup."
             ) from error
         raise
+
+
+def _parsed(address: str) -> URL:
+    try:
+        return make_url(address)
+    except (ArgumentError, ValueError):  # Their messages repeat the address, which holds a password.
+        raise SettingsError(
+            "ONEPERSON_DATABASE_URL: not an address; write postgresql+psycopg://USER:PASSWORD@HOST/NAME "
+            "or sqlite:///PATH"
+        ) from None
 
 
 def _alembic(connection: Connection) -> Config:

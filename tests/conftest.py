@@ -9,6 +9,8 @@ import pytest
 from index.extraction import Extractor
 from index.pack import load_pack
 
+pytest_plugins = ["tests.databases"]
+
 PROMISES = {
     "faces": "REQUIRE_FACES",
     "browser": "REQUIRE_BROWSER",

@@ -1,7 +1,6 @@
 """What the service's tests stand on: both databases, settings, the application and its callers."""
 
 import os
-import shutil
 import socket
 import threading
 import time
@@ -19,10 +18,6 @@ from service.auth.service import Role, Scope, add_client, add_officer
 from service.database import Database
 from service.logs import configure_logging
 from service.settings import Settings
-from tests.conftest import unavailable
-from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
-
-BOTH_DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 SQLITE_ONLY = pytest.mark.parametrize("database_address", ["sqlite"], indirect=True)
 """For tests that ask nothing of the database."""
@@ -38,48 +33,6 @@ OfficerKeys = Callable[..., str]
 def _logs() -> None:
     """Log as the service does: without configuration structlog draws long pictures of every exception."""
     configure_logging("info", "json")
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server with a migrated template database."""
-    try:
-        with running_server() as server:
-            server.make_template()
-            yield server
-    except PostgresUnavailableError as error:
-        unavailable("postgres", str(error))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
-
-
-@pytest.fixture(params=BOTH_DATABASES)
-def database_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a migrated, empty database: once SQLite, once PostgreSQL."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite_template")
-        shutil.copy(template, tmp_path / "oneperson.db")
-        yield f"sqlite:///{tmp_path / 'oneperson.db'}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.fresh() as address:
-        yield address
-
-
-@pytest.fixture
-def database(database_address: str) -> Iterator[Database]:
-    """A migrated, empty database: once SQLite, once PostgreSQL."""
-    opened = Database(database_address)
-    yield opened
-    opened.close()
 
 
 def make_settings(data_dir: Path, address: str, pack: Path) -> Settings:

@@ -1,0 +1,55 @@
+"""Databases for the tests: the same test runs on SQLite and on PostgreSQL."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.database import Database
+from tests.conftest import unavailable
+from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
+
+BOTH_DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with a migrated template database."""
+    try:
+        with running_server() as server:
+            server.make_template()
+            yield server
+    except PostgresUnavailableError as error:
+        unavailable("postgres", str(error))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture(params=BOTH_DATABASES)
+def database_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a migrated, empty database: once SQLite, once PostgreSQL."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "oneperson.db")
+        yield f"sqlite:///{tmp_path / 'oneperson.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.fresh() as address:
+        yield address
+
+
+@pytest.fixture
+def database(database_address: str) -> Iterator[Database]:
+    """A migrated, empty database: once SQLite, once PostgreSQL."""
+    opened = Database(database_address)
+    yield opened
+    opened.close()
