@@ -45,6 +45,11 @@ COMMANDS = (
         "rebuild", "scripts.rebuild:rebuild", "Write fresh generations of the galleries, verify and switch."
     ),
     Entry("rollback", "scripts.rebuild:rollback", "Go back to the galleries' earlier generations."),
+    Entry(
+        "calibrate",
+        "scripts.calibrate:calibrate",
+        "Measure the galleries' false-alarm rates and set the thresholds.",
+    ),
     Entry("link", "scripts.link:link", "Find suspected duplicates among everybody enrolled."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )

@@ -109,7 +109,7 @@ class Calibrations:
         threading.Thread(target=work, name=f"calibrate-{name}", daemon=True).start()
 
     def _renew(self, keeper: Keeper) -> Calibrated:
-        calibration = self._measure(keeper)
+        calibration = self.measure(keeper)
         row = CalibrationRecord(
             gallery=calibration.gallery,
             contract_id=calibration.contract_id,
@@ -143,7 +143,12 @@ class Calibrations:
         )
         return renewed
 
-    def _measure(self, keeper: Keeper) -> Calibration:
+    def measure(self, keeper: Keeper) -> Calibration:
+        """Calibrate now without storing anything.
+
+        Raises:
+            GalleryNotReadyError: There is nothing to calibrate on.
+        """
         name, persons = keeper.place.name, keeper.gallery.person_count
         try:
             if persons >= MIN_PERSONS:
