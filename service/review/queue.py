@@ -1,9 +1,8 @@
 """The officers' queue: their division's cases, oldest first, in pages that stay where they are."""
 
 import base64
-import binascii
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -75,10 +74,11 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
         place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         opened_at, _, case_id = place.decode("ascii").partition(" ")
-        found = datetime.fromisoformat(opened_at), UUID(hex=case_id)
-        if found[0].tzinfo is None:
+        moment = datetime.fromisoformat(opened_at)
+        if moment.tzinfo is None:
             raise ValueError("a place in the queue needs a time zone")
-    except (ValueError, binascii.Error):
+        found = moment.astimezone(UTC), UUID(hex=case_id)
+    except (ValueError, OverflowError):  # binascii.Error is a ValueError.
         fault = {
             "field": "after",
             "message": "is not a place in the queue",
