@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import date
 
-from index.extraction import Extraction
 from sqlalchemy.orm import Session
 
+from index.extraction import Extraction
 from service.galleries.repository import ENROL, REMOVE, append_changes
 from service.persons.schemas import PortraitAnswer, RegistrationFields
 from service.settings import Settings

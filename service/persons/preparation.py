@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 
-from index.extraction import Extraction
-
 from index.errors import PortraitError
+from index.extraction import Extraction
 from index.portrait import decode_portrait
 from service.database import Database
 from service.engine import Engine

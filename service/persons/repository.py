@@ -1,9 +1,9 @@
 """Queries for registrations and portraits."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from service.tables import Person, Portrait, Template
 
@@ -13,9 +13,16 @@ def person(session: Session, person_id: str) -> Person | None:
     return session.scalar(select(Person).where(Person.person_id == person_id))
 
 
-def person_for_update(session: Session, person_id: str) -> Person | None:
-    """Find a registration and keep others from changing it until the transaction ends."""
-    return session.scalar(select(Person).where(Person.person_id == person_id).with_for_update())
+def persons_for_update(session: Session, person_ids: Sequence[str]) -> dict[str, Person]:
+    """Find registrations with their portraits, and lock them until the transaction ends."""
+    query = (
+        select(Person)
+        .where(Person.person_id.in_(person_ids))
+        .order_by(Person.person_id)
+        .with_for_update()
+        .options(selectinload(Person.portraits))
+    )
+    return {person.person_id: person for person in session.scalars(query)}
 
 
 def encoded_portraits(session: Session, person_id: str, contract_id: str) -> set[str]:
