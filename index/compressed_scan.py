@@ -73,9 +73,14 @@ Mean squared error 0.1076 per coordinate. Coordinates of a rotated vector of nor
 close to normal with variance 1/D, so dividing by sqrt(D) fits every dimension.
 """
 
+_LARGEST_POINT = float(np.hypot(*_POINTS.T).max())
+
 _BITS = 4
 _BLOCK = 32
 """Codes side by side in FAISS's layout; the smallest that it has."""
+
+_RESERVOIR = 15
+"""FAISS's variant that keeps a reservoir of finds per probe: as fast as any for one, 25 % faster for 16."""
 
 _LEVELS = 256
 _REACH = 4.0
@@ -95,45 +100,15 @@ class Hits:
     Attributes:
         rows: Shape (n, k), rows of the scanned vectors, best compressed score first.
         scores: Shape (n, k), the compressed scores, descending.
+        steps: Shape (n,), resolution of the lookup tables that FAISS made for each probe.
         floor: Shape (n,): every row of a true score at or above this is in `rows`, each except
             with probability `MISS_PROBABILITY`; minus infinity where all rows were returned.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-    floor: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """Probes prepared for any number of compressed scans.
-
-    Attributes:
-        rotated: Shape (n, D).
-        steps: Shape (n,), resolution of the lookup tables that FAISS makes for each probe.
-    """
-
-    rotated: Vectors
     steps: NDArray[np.float64]
-
-    @staticmethod
-    def of(vectors: Vectors) -> "Probes":
-        """Rotate probes and work out the resolution of their tables.
-
-        Source:
-            FAISS, `quantize_LUT_and_bias`: tables are scaled by the smaller of 255 over the widest
-            one and 65535 over the sum of widths. A width is at most 2·(largest point)·|probe's pair|.
-        """
-        rotation = fixed_rotation(vectors.shape[1])
-        rotated = rotation.apply(vectors)
-        pairs = np.hypot(rotated[:, 0::2], rotated[:, 1::2]).astype(np.float64)
-        width = 2.0 * float(np.hypot(*_POINTS.T).max()) / math.sqrt(rotation.padded)
-        steps = width * np.maximum(pairs.max(axis=1) / 255.0, pairs.sum(axis=1) / 65535.0)
-        return Probes(rotated, steps)
-
-    def taken(self, rows: NDArray[np.intp]) -> "Probes":
-        """Return some of the probes."""
-        return Probes(self.rotated[rows], self.steps[rows])
+    floor: NDArray[np.float64]
 
 
 class CompressedScan:
@@ -148,11 +123,12 @@ class CompressedScan:
         rotation = fixed_rotation(vectors.shape[1])
         self._size = len(vectors)
         self._padded = rotation.padded
+        self._rotate = _rotate_by_faiss(rotation)
         codes = np.empty((len(vectors), rotation.padded // 4), dtype=np.uint8)
         worst = np.empty((2, 0))
         for start in range(0, len(vectors), _ENCODE_ROWS):
             stop = min(start + _ENCODE_ROWS, len(vectors))
-            codes[start:stop], quality = _encoded(np.asarray(vectors[start:stop]), rotation)
+            codes[start:stop], quality = _encoded(self._rotate(np.asarray(vectors[start:stop])))
             worst = _worst(np.concatenate([worst, quality], axis=1))
         self._alignment, self._spread = worst
         self._index = _index_of(codes, rotation.padded)
@@ -161,22 +137,24 @@ class CompressedScan:
         """Return the number of vectors, m."""
         return self._size
 
-    def search(self, probes: Probes, *, depth: int) -> Hits:
+    def search(self, probes: Vectors, *, depth: int) -> Hits:
         """Return the `depth` references with the best compressed scores for each probe.
 
         FAISS uses as many threads as the calling thread allows it; see `use_one_thread`.
 
         Args:
-            probes: n prepared probes.
+            probes: Shape (n, d), rows of norm 1.
             depth: How many to return, at least 1; no more than there are come back.
         """
+        rotated = self._rotate(probes)
+        steps = _table_steps(rotated)
         depth = min(depth, self._size)
-        scores, rows = self._index.search(probes.rotated, depth)
+        scores, rows = self._index.search(rotated, depth)
         if depth == self._size:
             floor = np.full(len(rows), -np.inf)
         else:
-            floor = self.floor(scores[:, -1].astype(np.float64), steps=probes.steps)
-        return Hits(rows=rows, scores=scores, floor=floor)
+            floor = self.floor(scores[:, -1].astype(np.float64), steps=steps)
+        return Hits(rows=rows, scores=scores, steps=steps, floor=floor)
 
     def cut(self, thresholds: NDArray[np.float64], *, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the compressed score at or above which a reference of true score >= T lies.
@@ -186,7 +164,7 @@ class CompressedScan:
 
         Args:
             thresholds: Shape (n,), one T for each probe.
-            steps: Shape (n,), see `Probes`.
+            steps: Shape (n,), see `Hits`.
 
         Returns:
             Shape (n,); minus infinity for T below 0, where nothing is known.
@@ -246,23 +224,52 @@ def _nearest_table() -> NDArray[np.uint8]:
 _CODE_OF_LEVELS = _nearest_table()
 
 
-def _encoded(vectors: Vectors, rotation: Rotation) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _rotate_by_faiss(rotation: Rotation) -> Callable[[Vectors], Vectors]:
+    """Return what rotates rows, through FAISS: its BLAS keeps to the threads allowed to the caller.
+
+    NumPy's would wake threads of its own for every probe, which costs more than the product.
+    """
+    transform = faiss.LinearTransform(rotation.dimension, rotation.padded, False)
+    faiss.copy_array_to_vector(np.ascontiguousarray(rotation.matrix.T).reshape(-1), transform.A)
+    transform.is_trained = True
+    return cast("Callable[[Vectors], Vectors]", transform.apply)
+
+
+def _table_steps(rotated: Vectors) -> NDArray[np.float64]:
+    """Return the most that one step of FAISS's 8-bit lookup tables can be for each probe.
+
+    Args:
+        rotated: Shape (n, D).
+
+    Returns:
+        Shape (n,).
+
+    Source:
+        FAISS, `quantize_LUT_and_bias`: tables are scaled by the smaller of 255 over the widest
+        one and 65535 over the sum of widths. A width is at most 2·(largest point)·|probe's pair|.
+    """
+    pairs = np.hypot(rotated[:, 0::2], rotated[:, 1::2])
+    width = 2.0 * _LARGEST_POINT / math.sqrt(rotated.shape[1])
+    steps = width * np.maximum(pairs.max(axis=1) / 255.0, pairs.sum(axis=1) / 65535.0)
+    return np.asarray(steps, dtype=np.float64)
+
+
+def _encoded(rotated: Vectors) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Encode some vectors.
 
     Args:
-        vectors: Shape (m, d).
-        rotation: The fixed one.
+        rotated: Shape (m, D).
 
     Returns:
         Codes of shape (m, D/4), two in a byte; and shape (2, m), a and b of the module's formula.
     """
-    rotated = rotation.apply(vectors)
-    scale = np.float32(math.sqrt(rotation.padded) * _LEVELS / (2.0 * _REACH))
+    padded = rotated.shape[1]
+    scale = np.float32(math.sqrt(padded) * _LEVELS / (2.0 * _REACH))
     levels = rotated * scale
     levels += np.float32(_LEVELS / 2)
     np.clip(levels, 0, _LEVELS - 1, out=levels)
     codes = _CODE_OF_LEVELS.take(levels.astype(np.uint8).view("<u2"))
-    decoded = _centroids(rotation.padded).view(np.complex64)[:, 0].take(codes).view(np.float32)
+    decoded = _centroids(padded).view(np.complex64)[:, 0].take(codes).view(np.float32)
     along = np.einsum("ij,ij->i", rotated, decoded).astype(np.float64)
     norms = np.einsum("ij,ij->i", decoded, decoded).astype(np.float64)
     off = np.sqrt(np.maximum(norms - along**2, 0.0))
@@ -299,4 +306,6 @@ def _index_of(codes: NDArray[np.uint8], padded: int) -> "faiss.IndexPQFastScan":
     plain.ntotal = len(codes)
     # FAISS's stubs know one of the two constructors only.
     from_plain = cast("Callable[[faiss.IndexPQ, int], faiss.IndexPQFastScan]", faiss.IndexPQFastScan)
-    return from_plain(plain, _BLOCK)
+    index = from_plain(plain, _BLOCK)
+    index.implem = _RESERVOIR
+    return index

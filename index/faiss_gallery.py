@@ -24,14 +24,12 @@ from typing import TypeVar
 import numpy as np
 
 from index.columns import empty_references, of_slice, sorted_join
-from index.compressed_scan import Probes, use_one_thread
+from index.compressed_scan import use_one_thread
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.ranking import checked_exclusions, checked_references, checked_vectors
 from index.segment_search import Depths, Question, search_segments
 from index.segments import COMPRESS_FROM, Buffer, Segment
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
-
-_NO_PROBES = Probes(np.empty((0, 0), dtype=np.float32), np.empty(0))
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -138,7 +136,6 @@ class FaissGallery:
         compressed = any(segment.scan is not None for segment in segments)
         question = Question(
             vectors=rows,
-            probes=Probes.of(rows) if compressed else _NO_PROBES,
             threshold=threshold,
             limit=limit,
             exclude=excluded,

@@ -139,12 +139,13 @@ def ranked_persons(
         person_keys: Shape (k,).
         limit: Longest list wanted.
     """
-    order = np.lexsort((reference_ids, -scores))
-    _, first = np.unique(person_keys[order], return_index=True)
-    best = order[np.sort(first)[:limit]]
-    return [
-        Candidate(
-            rank, person_key=int(person_keys[i]), reference_id=int(reference_ids[i]), score=float(scores[i])
-        )
-        for rank, i in enumerate(best, start=1)
-    ]
+    found: list[Candidate] = []
+    persons: set[int] = set()
+    for i in np.lexsort((reference_ids, -scores)):
+        person = int(person_keys[i])
+        if person not in persons:
+            persons.add(person)
+            found.append(Candidate(len(found) + 1, person, int(reference_ids[i]), float(scores[i])))
+            if len(found) == limit:
+                break
+    return found

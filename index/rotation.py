@@ -13,8 +13,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from index.types import Vectors
-
 ROTATION_VERSION = 1
 """Names the seed and the construction below; codes made with another one are not comparable."""
 
@@ -28,23 +26,12 @@ class Rotation:
     Attributes:
         dimension: Length d of a vector.
         padded: Length of a rotated vector.
-        matrix: Shape (d, padded), float32: its rows are orthonormal.
+        matrix: Shape (d, padded), float32, rows orthonormal: `vectors @ matrix` are the rotated vectors.
     """
 
     dimension: int
     padded: int
     matrix: NDArray[np.float32] = field(repr=False, compare=False)
-
-    def apply(self, vectors: Vectors) -> Vectors:
-        """Rotate rows.
-
-        Args:
-            vectors: Shape (n, d).
-
-        Returns:
-            Shape (n, padded), of the same norms and inner products.
-        """
-        return vectors @ self.matrix
 
 
 @lru_cache(maxsize=8)

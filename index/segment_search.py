@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from index.compressed_scan import CompressedScan, Probes
+from index.compressed_scan import CompressedScan
 from index.ranking import exact_scores, fitting, ranked_persons
 from index.segments import Segment
 from index.types import Candidate, SearchFilter, Vectors
@@ -37,7 +37,6 @@ class Question:
 
     Attributes:
         vectors: Shape (n, d), the probes.
-        probes: The same, prepared for compressed scans.
         threshold: References scoring below do not matter.
         limit: Longest list of persons wanted.
         exclude: One set of persons per probe to leave out.
@@ -45,7 +44,6 @@ class Question:
     """
 
     vectors: Vectors
-    probes: Probes
     threshold: float
     limit: int
     exclude: Sequence[frozenset[int]]
@@ -67,6 +65,8 @@ class Found:
         person_keys: Shape (k,).
         floor: Everything that matters at or above this score is in `rows`.
         compressed: All compressed scores taken, descending; empty after an exact scan.
+        needed: How many of them were not too low to matter for the question's threshold.
+        step: Resolution of the scan's tables.
     """
 
     rows: NDArray[np.int64]
@@ -74,6 +74,8 @@ class Found:
     person_keys: NDArray[np.int64]
     floor: float = -np.inf
     compressed: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    needed: int = 0
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +241,12 @@ def _scan_codes(
     segment: Segment, scan: CompressedScan, question: Question, which: NDArray[np.intp], depth: int
 ) -> list[Found]:
     """Compare some probes with the rows that the compressed scan ranks best."""
-    hits = scan.search(question.probes.taken(which), depth=depth)
-    cuts = scan.cut(np.full(len(which), question.threshold), steps=question.probes.steps[which])
+    hits = scan.search(question.vectors[which], depth=depth)
+    cuts = scan.cut(np.full(len(which), question.threshold), steps=hits.steps)
+    needed = (hits.scores >= cuts[:, None]).sum(axis=1)
     founds = []
     for i, probe in enumerate(which.tolist()):
-        rows = hits.rows[i][hits.scores[i] >= cuts[i]]
+        rows = hits.rows[i, : needed[i]]
         rows = rows[segment.alive[rows]]
         if question.where is not None:
             fits = fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
@@ -251,7 +254,15 @@ def _scan_codes(
         scores = np.einsum("ij,j->i", segment.store.gather(rows), question.vectors[probe])
         near = scores >= question.threshold - question.tolerance
         strongest = _strongest(segment, question, probe, rows[near], scores[near])
-        founds.append(Found(*strongest, floor=float(hits.floor[i]), compressed=hits.scores[i]))
+        founds.append(
+            Found(
+                *strongest,
+                floor=float(hits.floor[i]),
+                compressed=hits.scores[i],
+                needed=int(needed[i]),
+                step=float(hits.steps[i]),
+            )
+        )
     return founds
 
 
@@ -310,17 +321,21 @@ def _learn(
     matters: Sequence[float],
     depths: Depths,
 ) -> None:
-    """Note how many compressed scores lay at or above the cut of what mattered."""
+    """Note how many compressed scores were not too low for what mattered in the end."""
     for place, segment in enumerate(segments):
-        if segment.scan is None:
+        if segment.scan is None or not answers:
             continue
-        cuts = segment.scan.cut(np.clip(matters, 0.0, 1.0), steps=question.probes.steps)
         needed = [
-            len(found[place].compressed) - int(np.searchsorted(found[place].compressed[::-1], cut))
-            for found, cut in zip(answers, cuts, strict=True)
+            _needed(segment.scan, found[place], score) if score > question.threshold else found[place].needed
+            for found, score in zip(answers, matters, strict=True)
         ]
-        if needed:
-            depths.learn(segment, question, max(needed))
+        depths.learn(segment, question, max(needed))
+
+
+def _needed(scan: CompressedScan, found: Found, matters: float) -> int:
+    """Return how many compressed scores lie at or above the cut of what mattered."""
+    cut = scan.cut(np.array([matters]), steps=np.array([found.step]))
+    return int((found.compressed >= cut).sum())
 
 
 def _candidates(

@@ -1,0 +1,130 @@
+"""What the compressed scan promises, measured."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from index.compressed_scan import MISS_PROBABILITY, CompressedScan
+from index.rotation import fixed_rotation
+from index.types import Vectors
+
+
+def unit(rows: np.ndarray) -> Vectors:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def lopsided(count: int, dimension: int, *, seed: int) -> Vectors:
+    """Vectors as unlike noise as an encoder's may be: few strong directions, a common offset."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((count, dimension)) * np.exp(-np.arange(dimension) / 20.0)
+    return unit(rows + 0.3 * (np.arange(dimension) < 3))
+
+
+def pairs_at(cosines: np.ndarray, vectors: Vectors, *, seed: int) -> Vectors:
+    """One probe per row, at a given true cosine from it."""
+    aside = np.random.default_rng(seed).standard_normal(vectors.shape)
+    aside -= (aside * vectors).sum(axis=1, keepdims=True) * vectors
+    return unit(cosines[:, None] * vectors + np.sqrt(1 - cosines[:, None] ** 2) * unit(aside))
+
+
+@pytest.mark.parametrize("dimension", [1, 5, 64, 130, 512])
+def test_the_rotation_keeps_every_inner_product(dimension: int) -> None:
+    rotation = fixed_rotation(dimension)
+    assert rotation.padded % 4 == 0
+    np.testing.assert_allclose(rotation.matrix @ rotation.matrix.T, np.eye(dimension), atol=1e-6)
+
+
+def test_the_rotation_is_the_same_every_time() -> None:
+    fixed_rotation.cache_clear()
+    first = fixed_rotation(64).matrix.copy()
+    fixed_rotation.cache_clear()
+    np.testing.assert_array_equal(first, fixed_rotation(64).matrix)
+    np.testing.assert_allclose(first[0, :4], [-0.1029446, -0.0026269, -0.0979344, -0.0451558], atol=1e-6)
+
+
+def noise(count: int, dimension: int, *, seed: int) -> Vectors:
+    """Vectors without any structure."""
+    return unit(np.random.default_rng(seed).standard_normal((count, dimension)))
+
+
+@pytest.mark.parametrize("dimension", [64, 128, 512])
+@pytest.mark.parametrize("make", [lopsided, noise])
+def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
+    dimension: int, make: Callable[..., Vectors]
+) -> None:
+    """Every reference is met by one probe exactly at the threshold, where a loss is likeliest."""
+    count = 1500
+    vectors = make(count, dimension, seed=1)
+    scan = CompressedScan(vectors)
+    for threshold in (0.1, 0.3, 0.6):
+        probes = pairs_at(np.full(count, threshold + 1e-6), vectors, seed=2)
+        hits = scan.search(probes, depth=count)
+        cuts = scan.cut(np.full(count, threshold), steps=hits.steps)
+        own = hits.scores[hits.rows == np.arange(count)[:, None]]
+        assert (own >= cuts).all()
+        # The margin is used: the worst of 1,500 comes within half of it.
+        typical = np.median(own)
+        assert (typical - own.min()) > 0.35 * (typical - np.median(cuts))
+
+
+def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
+    """w of the module's formula: mean 0 and variance 1/(D-1), with normal tails."""
+    vectors = lopsided(20_000, 256, seed=3)
+    scan = CompressedScan(vectors)
+    cosine = 0.3
+    probes = pairs_at(np.full(20_000, cosine), vectors, seed=4)[:400]
+    hits = scan.search(probes, depth=20_000)
+    compressed = np.empty_like(hits.scores)
+    np.put_along_axis(compressed, hits.rows, hits.scores, axis=1)
+    true = probes.astype(np.float64) @ vectors.T.astype(np.float64)
+    residual = compressed - 0.893 * true
+    scaled = residual / (0.31 * np.sqrt(1 - true**2) / math.sqrt(255))
+    assert abs(scaled.mean()) < 0.15
+    assert scaled.std() == pytest.approx(1.0, abs=0.1)
+    beyond_four = np.mean(np.abs(scaled - scaled.mean()) > 4 * scaled.std())
+    assert beyond_four < 5 * math.erfc(4 / math.sqrt(2))
+
+
+@pytest.mark.parametrize("depth", [1, 20, 200, 2999])
+def test_everything_above_the_floor_was_returned(depth: int) -> None:
+    vectors = unit(np.random.default_rng(5).standard_normal((3000, 128)))
+    scan = CompressedScan(vectors)
+    probes = pairs_at(np.linspace(0.2, 0.9, 50), vectors[:50], seed=6)
+    hits = scan.search(probes, depth=depth)
+    true = probes @ vectors.T
+    for row in range(50):
+        left_out = np.setdiff1d(np.arange(3000), hits.rows[row])
+        assert true[row, left_out].max() < hits.floor[row]
+
+
+def test_a_scan_of_everything_has_no_floor() -> None:
+    vectors = unit(np.random.default_rng(7).standard_normal((40, 64)))
+    hits = CompressedScan(vectors).search(vectors[:3], depth=1000)
+    assert np.isneginf(hits.floor).all()
+    assert [sorted(rows) for rows in hits.rows.tolist()] == [list(range(40))] * 3
+
+
+SCAN = CompressedScan(unit(np.random.default_rng(8).standard_normal((500, 96))))
+
+
+@given(st.floats(0.0, 1.0), st.floats(1e-5, 1e-3))
+def test_the_floor_undoes_the_cut(threshold: float, step: float) -> None:
+    steps = np.array([step])
+    cut = SCAN.cut(np.array([threshold]), steps=steps)
+    floor = float(SCAN.floor(cut, steps=steps)[0])
+    assert floor == pytest.approx(threshold, abs=2e-6)
+
+
+@given(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_a_higher_score_left_out_means_a_higher_floor(one: float, other: float) -> None:
+    steps = np.array([1e-4, 1e-4])
+    low, high = SCAN.floor(np.sort([one, other]), steps=steps)
+    assert low <= high
+
+
+def test_below_zero_nothing_is_known() -> None:
+    assert np.isneginf(SCAN.cut(np.array([-0.5]), steps=np.array([1e-4])))[0]
