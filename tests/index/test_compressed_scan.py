@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.compressed_scan import MISS_PROBABILITY, CompressedScan
+from index.compressed_scan import CompressedScan
 from index.rotation import fixed_rotation
 from index.types import Vectors
 
@@ -66,9 +66,9 @@ def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
         cuts = scan.cut(np.full(count, threshold), steps=hits.steps)
         own = hits.scores[hits.rows == np.arange(count)[:, None]]
         assert (own >= cuts).all()
-        # The margin is used: the worst of 1,500 comes within half of it.
+        # The margin is no luxury: the worst of 1,500 uses up a good part of it.
         typical = np.median(own)
-        assert (typical - own.min()) > 0.35 * (typical - np.median(cuts))
+        assert (typical - own.min()) > 0.25 * (typical - np.median(cuts))
 
 
 def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
