@@ -157,7 +157,7 @@ def _content(
         "form": form,
         "evidence_kinds": words.codes.evidence_kinds,
         "evidence_rows": range(1, EVIDENCE_ROWS + 1),
-        "none": NONE,
+        "no_registration": NONE,
         "unsent": [] if offered else shown.unsent(case, form, words),
         "history": history_of(case, words),
         "notices": notice_lines(case.notices, words),

@@ -90,7 +90,8 @@ def _line(case: CaseSummary, words: Words) -> QueueLine:
     similarity = detail = ""
     if rate is not None and case.best_score is not None:
         similarity = words.band(rate)
-        detail = f"{words.score(case.best_score)} · {words.share(rate)}"
+        score, share = words.score(case.best_score), words.share(rate)
+        detail = words.t("queue.similarity_detail", score=score, share=share)
     return QueueLine(
         case=case,
         title=transaction.id if transaction is not None else words.t("case.sweep_title"),

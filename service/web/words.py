@@ -87,18 +87,28 @@ class Words:
         """Return a number with its thousands set off."""
         return f"{number:,}"
 
+    def large(self, number: int) -> str:
+        """Return a rounded number as it is read aloud: Chinese counts in steps of ten thousand."""
+        if self.language == "zh-CN":
+            for unit, word in ((10**8, "亿"), (10**4, "万")):
+                if number >= unit:
+                    return f"{number / unit:g} {word}"
+        return self.count(number)
+
     def share(self, rate: float) -> str:
         """Return a rate as a share of searches, such as "1 of 2,000"; both rounded to two digits."""
         if rate < RAREST_SHOWN:
-            return self.t("rate.under_one_in", n=self.count(round(1 / RAREST_SHOWN)))
+            return self.t("rate.under_one_in", n=self.large(round(1 / RAREST_SHOWN)))
         if rate >= COMMONEST_AS_ONE_IN:
             return self.t("rate.of_hundred", n=round(rate * 100))
-        return self.t("rate.one_in", n=self.count(_two_digits(1 / rate)))
+        return self.t("rate.one_in", n=self.large(_two_digits(1 / rate)))
 
     def false_alarms(self, rate: float, low: float, high: float) -> str:
         """Return the sentence that tells an officer how often strangers look this similar."""
         if rate < RAREST_SHOWN:
             return self.t("rate.sentence_at_most", share=self.share(max(high, RAREST_SHOWN)))
+        if low < RAREST_SHOWN:
+            return self.t("rate.sentence_estimated", share=self.share(rate), commonest=self.share(high))
         bounds = {"share": self.share(rate), "rarest": self.share(low), "commonest": self.share(high)}
         return self.t("rate.sentence", **bounds)
 
