@@ -87,4 +87,4 @@ def _draw_subgroups(axes: Axes, calibration: Calibration, subgroups: Sequence[Su
     axes.set(xlabel="false-alarm rate at the threshold, with 95 % interval", xlim=(0.0, None))
     axes.set_title("Subgroups of the person searched")
     axes.grid(alpha=0.3, axis="x")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")

@@ -1,4 +1,4 @@
-"""`oneperson link` and `oneperson calibrate`, on SQLite: their rules are tested on both databases elsewhere."""
+"""`oneperson link` and `oneperson calibrate`, on SQLite; their rules are tested on both databases."""
 
 import csv
 import json
