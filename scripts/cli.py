@@ -44,6 +44,7 @@ COMMANDS = (
     Entry(
         "rebuild", "scripts.rebuild:rebuild", "Write fresh generations of the galleries, verify and switch."
     ),
+    Entry("evaluate", "scripts.evaluate:evaluate", "Measure a pack on labelled portraits."),
     Entry("rollback", "scripts.rebuild:rollback", "Go back to the galleries' earlier generations."),
     Entry(
         "calibrate",

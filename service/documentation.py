@@ -1,5 +1,6 @@
 """`/docs`, `/openapi.json` and `/problems/…`: what the API offers, readable without a network."""
 
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from service.errors import (
 from service.language import LANGUAGES, translate
 from service.problems import MEDIA_TYPE, problem_classes, responses_for
 
+FIELD_WORDS = Path(__file__).parent / "field_words.toml"
 OUR_FILES = Path(__file__).parent / "web" / "static"
 UI_FILES = Path(str(files("fastapi_offline"))) / "static"
 """Swagger UI as a package on PyPI ships it, so that nothing is copied here or fetched from outside."""
@@ -42,10 +44,10 @@ PAGE = """<!doctype html>
 </html>
 """
 PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
-"""Swagger UI draws its icons from data: addresses and sets styles; no script but files of ours runs."""
+"""Swagger UI draws its icons from data: addresses; nothing else is let in beyond what every page may do."""
 
 DESCRIPTION = """\
 Finds people who hold more than one household registration, by comparing portraits.
@@ -157,6 +159,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    _describe_fields(schemas)
     components["securitySchemes"] = {
         "key": {
             "type": "http",
@@ -169,6 +172,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             _complete(operation, common if path.startswith("/v1/") else {})
     return document
+
+
+def _describe_fields(schemas: dict[str, Any]) -> None:
+    """Describe fields that mean the same everywhere and so have no words of their own."""
+    words = tomllib.loads(FIELD_WORDS.read_text(encoding="utf-8"))
+    for schema in schemas.values():
+        for name, described in schema.get("properties", {}).items():
+            if name in words:
+                described.setdefault("description", words[name])
 
 
 def _complete(operation: dict[str, Any], common: dict[int | str, dict[str, Any]]) -> None:
