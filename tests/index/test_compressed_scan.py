@@ -111,7 +111,7 @@ def test_a_scan_of_everything_has_no_floor() -> None:
 SCAN = CompressedScan(unit(np.random.default_rng(8).standard_normal((500, 96))))
 
 
-@given(st.floats(0.0, 1.0), st.floats(1e-5, 1e-3))
+@given(st.floats(0.0, 0.999), st.floats(1e-5, 1e-3))
 def test_the_floor_undoes_the_cut(threshold: float, step: float) -> None:
     steps = np.array([step])
     cut = SCAN.cut(np.array([threshold]), steps=steps)
