@@ -26,6 +26,7 @@ from service.errors import (
     TransactionConflictError,
     UnauthenticatedError,
 )
+from service.metrics import Metrics
 from service.portrait_input import decode_base64
 from service.problems import responses_for
 
@@ -80,7 +81,9 @@ Client = Annotated[Actor, Depends(checks_client)]
         StorageUnavailableError,
     ),
 )
-def post_check(body: CheckRequest, response: Response, actor: Client, service: Service) -> CheckAnswer:
+def post_check(
+    body: CheckRequest, request: Request, response: Response, actor: Client, service: Service
+) -> CheckAnswer:
     """Search the galleries for the transaction's subject.
 
     Idempotent on `transaction.id`: the same request gets the same check again (with the header
@@ -100,7 +103,10 @@ def post_check(body: CheckRequest, response: Response, actor: Client, service: S
         )
     portrait = None if body.portrait is None else decode_base64(body.portrait, "portrait")
     made = service.make(body, portrait, actor=actor)
-    if not made.created:
+    if made.created:
+        metrics: Metrics = request.app.state.metrics
+        metrics.checked(made.answer.outcome)
+    else:
         response.headers["Idempotent-Replayed"] = "true"
     return made.answer
 

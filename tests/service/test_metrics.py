@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import create_app
 from service.settings import Settings
+from tests.service.calls import portrait, post_check, put_person
 from tests.service.conftest import SQLITE_ONLY
 
 pytestmark = SQLITE_ONLY
@@ -51,8 +52,13 @@ def test_two_applications_count_apart(client: TestClient, settings: Settings) ->
         assert not any(name == "oneperson_problems_total" for name, _ in samples(other))
 
 
-def test_checks_are_counted_by_outcome(client: TestClient) -> None:
-    metrics = client.app.state.metrics  # type: ignore[attr-defined]  # typed as any ASGI application
-    metrics.checked("no_candidates")
-    metrics.checked("no_candidates")
-    assert samples(client)["oneperson_checks_total", (("outcome", "no_candidates"),)] == 2
+def test_checks_are_counted_once_by_outcome(client: TestClient, headers: dict[str, str]) -> None:
+    put_person(client, headers, "P1", portrait(1))
+    post_check(client, headers, "T1", portrait(2))
+    post_check(client, headers, "T1", portrait(2))
+    post_check(client, headers, "T2", portrait(1, shot=1))
+    post_check(client, headers, "T3", portrait(3), authority="nowhere")
+    found = samples(client)
+    assert found["oneperson_checks_total", (("outcome", "no_candidates"),)] == 1
+    assert found["oneperson_checks_total", (("outcome", "candidates"),)] == 1
+    assert found["oneperson_gallery_persons", (("gallery", "flagged"),)] == 1
