@@ -86,8 +86,10 @@ def main() -> None:
     """Run the command that the arguments name."""
     chosen = sys.argv[1] if len(sys.argv) > 1 else None
     if any(entry.name == chosen for entry in COMMANDS):
-        from scripts.failures import clear_failures  # noqa: PLC0415 - `--help` needs no settings
+        from index.blas import tune_blas  # noqa: PLC0415 - `--help` needs none of it
+        from scripts.failures import clear_failures  # noqa: PLC0415
 
+        tune_blas()  # Before the command's module imports NumPy and FAISS.
         with clear_failures():
             application(chosen)(prog_name="oneperson")
     application(None)(prog_name="oneperson")

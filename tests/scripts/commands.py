@@ -1,5 +1,6 @@
 """Runs commands as an operator does, in this process."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ class Operator:
         """Use pytest's means to set and to read."""
         self._monkeypatch = monkeypatch
         self._capsys = capsys
+        for name in ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY"):  # The command sets what is not set.
+            monkeypatch.setenv(name, os.environ.get(name, ""))
 
     def set(self, name: str, value: str | Path) -> None:
         """Put a setting into the environment."""

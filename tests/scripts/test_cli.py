@@ -144,6 +144,21 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_environment_is_tuned_before_numpy_is_loaded() -> None:
+    program = (
+        "import os, sys; sys.argv = ['oneperson', 'client', '--help']\n"
+        "import index.blas, scripts.cli\n"
+        "assert 'numpy' not in sys.modules\n"
+        "tuned = index.blas.tune_blas\n"
+        "def note(): assert 'numpy' not in sys.modules; tuned(); print('tuned')\n"
+        "index.blas.tune_blas = note\n"
+        "scripts.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tuned\n")
+
+
 def test_groups_are_typer_applications_and_the_rest_functions() -> None:
     for entry in COMMANDS:
         loaded = entry.load()
