@@ -93,6 +93,7 @@ class Words:
             for unit, word in ((10**8, "亿"), (10**4, "万")):
                 if number >= unit:
                     return f"{number / unit:g} {word}"
+            return f"{number:,} "  # A space stands between digits and characters.
         return self.count(number)
 
     def share(self, rate: float) -> str:

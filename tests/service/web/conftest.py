@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from service.database import Database
 from service.tables import AuditEvent
 from tests.service.calls import Headers, portrait, post_check, put_person
 from tests.service.conftest import OfficerKeys
@@ -21,6 +22,11 @@ class Desk:
     headers: Headers
     app: FastAPI
     officer_key: OfficerKeys
+
+    @property
+    def database(self) -> Database:
+        found: Database = self.app.state.database
+        return found
 
     def registrations(self) -> None:
         fields = {"name": "李芳", "sex": "2", "division_code": "530302"}
@@ -59,7 +65,7 @@ class Desk:
         return checked_page(answer, "en")
 
     def events(self, kind: str) -> list[AuditEvent]:
-        with self.app.state.database.read() as session:
+        with self.database.read() as session:
             return [e for e in session.query(AuditEvent).order_by(AuditEvent.id) if e.kind == kind]
 
     def state(self, case_id: UUID, key: str) -> dict[str, object]:

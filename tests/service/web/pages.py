@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from fastapi.testclient import TestClient
-from httpx import Response
+from httpx2 import Response
 
 VOID = frozenset({"meta", "link", "input", "img", "br", "hr", "rect"})
 LABELLED = frozenset({"input", "select", "textarea"})

@@ -22,7 +22,7 @@ def images(page: Page) -> list[str]:
 
 
 def alter_candidate(desk: Desk, case_id: UUID, **values: object) -> None:
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         (candidate,) = session.get_one(Case, case_id).candidates
         for name, value in values.items():
             setattr(candidate, name, value)
@@ -71,7 +71,7 @@ def test_equal_masked_numbers_are_not_called_the_same(desk: Desk) -> None:
 def test_score_is_shown_against_the_threshold_in_picture_and_text(desk: Desk) -> None:
     case_id, browser = desk.case(), desk.browser("zhang")
     alter_candidate(desk, case_id, score=0.625)
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         check = session.get_one(Check, session.get_one(Case, case_id).check_id)
         check.searches[0].threshold = 0.41
     page = desk.read(browser, f"/cases/{case_id}")
@@ -107,7 +107,7 @@ def test_extrapolated_rate_is_marked(desk: Desk) -> None:
 
 def test_quality_marks_are_said_in_words(desk: Desk) -> None:
     case_id, browser = desk.case(), desk.browser("zhang")
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         check = session.get_one(Check, session.get_one(Case, case_id).check_id)
         check.quality = {**(check.quality or {}), "marks": ["blurred", "of-another-version"]}
     page = desk.read(browser, f"/cases/{case_id}")
@@ -166,7 +166,7 @@ def test_case_without_candidates_gets_the_manual_form(desk: Desk, language: str)
 def test_sweep_case_shows_the_subjects_portrait_as_probe(desk: Desk) -> None:
     assert put_person(desk.client, desk.headers, "S-1", portrait(1, shot=2)).is_success
     case_id = desk.case()
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         (known,) = session.get_one(Case, case_id).candidates
         candidate = NewCandidate(
             1, "C-1", known.person_key, known.reference_id, "flagged", 0.7, 1e-5, 0.0, 1e-3
@@ -248,7 +248,7 @@ def test_whole_life_of_a_case_stays_readable(desk: Desk, language: str) -> None:
 
 
 def case_check(desk: Desk, case_id: UUID) -> UUID | None:
-    with desk.app.state.database.read() as session:
+    with desk.database.read() as session:
         return session.get_one(Case, case_id).check_id
 
 
@@ -272,7 +272,7 @@ def test_first_opinion_is_hidden_from_the_second_officer(desk: Desk) -> None:
 
 def test_many_candidates_each_have_their_own_fields(desk: Desk) -> None:
     case_id, browser = desk.case(), desk.browser("zhang")
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         (first,) = session.get_one(Case, case_id).candidates
         for rank in range(2, 21):
             session.add(

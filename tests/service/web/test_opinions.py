@@ -22,7 +22,7 @@ def send(desk: Desk, browser: TestClient, case_id: UUID, ending: str, typed: Typ
 
 
 def stored(desk: Desk, case_id: UUID) -> Case:
-    with desk.app.state.database.read() as session:
+    with desk.database.read() as session:
         return session.get_one(Case, case_id)
 
 
@@ -262,7 +262,7 @@ def test_supervisor_reopens_with_a_reason(desk: Desk) -> None:
 
 def test_second_opinion_covers_the_candidates_that_the_first_took_for_the_subject(desk: Desk) -> None:
     case_id, zhang, wang = desk.case(), desk.browser("zhang"), desk.browser("wang")
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         from service.tables import CaseCandidate
 
         person = Person(person_id="C-2", level_code="30")

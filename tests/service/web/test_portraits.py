@@ -17,7 +17,7 @@ pytestmark = SQLITE_ONLY
 
 
 def reference_of(desk: Desk, case_id: UUID) -> int:
-    with desk.app.state.database.read() as session:
+    with desk.database.read() as session:
         return session.get_one(Case, case_id).candidates[0].reference_id
 
 
@@ -55,7 +55,7 @@ def test_portraits_of_another_division_do_not_exist(desk: Desk) -> None:
 def test_portrait_of_a_person_outside_the_case_does_not_exist(desk: Desk) -> None:
     assert put_person(desk.client, desk.headers, "O-1", portrait(7)).is_success
     case_id, browser = desk.case(), desk.browser("zhang")
-    with desk.app.state.database.read() as session:
+    with desk.database.read() as session:
         others = {p.reference_id for p in session.query(Portrait)} - {reference_of(desk, case_id)}
     assert others
     for reference_id in (*others, 0, 10**30):
@@ -76,7 +76,7 @@ def test_erased_portraits_are_gone_from_the_pages_too(desk: Desk) -> None:
     reference_id = reference_of(desk, case_id)
     assert desk.client.delete("/v1/persons/C-1", headers=desk.headers).is_success
     assert browser.get(f"/cases/{case_id}/portraits/{reference_id}").status_code == 404
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         session.get_one(Check, _check_id(desk, case_id)).probe_location = None
     assert browser.get(f"/cases/{case_id}/portraits/probe").status_code == 404
 
@@ -96,5 +96,5 @@ def test_other_names_are_not_found(desk: Desk, name: str) -> None:
 
 
 def _check_id(desk: Desk, case_id: UUID) -> UUID | None:
-    with desk.app.state.database.read() as session:
+    with desk.database.read() as session:
         return session.get_one(Case, case_id).check_id

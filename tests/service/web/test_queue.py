@@ -19,7 +19,7 @@ def titles(page: Page) -> list[str]:
 
 
 def change(desk: Desk, case_id: UUID, **values: object) -> None:
-    with desk.app.state.database.write() as session:
+    with desk.database.write() as session:
         case = session.get_one(Case, case_id)
         for name, value in values.items():
             setattr(case, name, value)

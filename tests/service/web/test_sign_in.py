@@ -78,7 +78,7 @@ def test_signed_out_token_is_worthless(desk: Desk) -> None:
     browser = desk.browser("zhang")
     token = browser.cookies[COOKIE]
     submit(browser, desk.read(browser, "/"), "/sign-out")
-    assert sessions(desk.app.state.database) == []
+    assert sessions(desk.database) == []
     browser.cookies.set(COOKIE, token, domain="testserver.local", path="/")
     assert browser.get("/", headers=BROWSER, follow_redirects=False).status_code == 303
 
