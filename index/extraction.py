@@ -1,5 +1,6 @@
 """From the bytes of a portrait to its template: the one way in for enrolments and probes alike."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,12 @@ class Extractor:
         self.pack = pack
         self._policy = policy or AdmissionPolicy()
         self._limits = limits or PortraitLimits()
+
+    @property
+    def rules_id(self) -> str:
+        """Identify pack, admission policy and limits: equal ids give equal extractions."""
+        rules = f"{self.pack.contract_id} {self._policy!r} {self._limits!r}"
+        return hashlib.sha256(rules.encode()).hexdigest()
 
     def extract(self, data: bytes) -> Extraction:
         """Turn the bytes of a portrait into measures, a verdict and, if admitted, a template.

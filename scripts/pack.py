@@ -1,8 +1,6 @@
 """`oneperson pack`: add, list and verify model packs."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +10,11 @@ import typer
 from rich.console import Console
 
 from index.errors import PackError
-from index.pack import MANIFEST_NAME, read_manifest, verify_pack
+from index.extraction import Extractor
+from index.labelled import read_labelled
+from index.labelled_templates import encode_labelled
+from index.pack import MANIFEST_NAME, load_pack, read_manifest, verify_pack, write_manifest
+from index.pack_calibration import measure_match_rates, with_match_rates
 from index.pack_manifest import PackManifest, Triple
 from index.pack_store import PackRecipe, assemble_pack, install_pack, list_packs, locate_pack
 from scripts.pack_download import SOURCES, PackSource, fetch
@@ -78,24 +80,23 @@ def add(
     --licence, and the manifest is written. A published name is downloaded, with its checksum checked.
     """
     packs_dir = into or load_settings().packs_dir
-    with _told():
-        if source in SOURCES and not Path(source).is_dir():
-            added = _add_published(
-                SOURCES[source],
-                packs_dir,
-                name,
-                accept_licence=accept_licence,
-                mirror=mirror,
-                timeout_s=timeout_s,
-            )
-        elif (Path(source) / MANIFEST_NAME).is_file():
-            added = install_pack(Path(source), packs_dir, name=name)
-        else:
-            recipe = _recipe(
-                Path(source), name, detector, encoder, licence, layout=detector_layout, colour=colour
-            )
-            added = assemble_pack(_with_constants(recipe, mean, std, flip=flip), packs_dir)
-        manifest = read_manifest(added)
+    if source in SOURCES and not Path(source).is_dir():
+        added = _add_published(
+            SOURCES[source],
+            packs_dir,
+            name,
+            accept_licence=accept_licence,
+            mirror=mirror,
+            timeout_s=timeout_s,
+        )
+    elif (Path(source) / MANIFEST_NAME).is_file():
+        added = install_pack(Path(source), packs_dir, name=name)
+    else:
+        recipe = _recipe(
+            Path(source), name, detector, encoder, licence, layout=detector_layout, colour=colour
+        )
+        added = assemble_pack(_with_constants(recipe, mean, std, flip=flip), packs_dir)
+    manifest = read_manifest(added)
     console = _console()
     console.print(f"Added {_summary(manifest)}")
     console.print(f"Use it with ONEPERSON_PACK={manifest.name if into is None else added}")
@@ -125,9 +126,49 @@ def verify(
     """Check a pack's files against its manifest and run its models."""
     settings = load_settings()
     folders = [into or settings.packs_dir, DELIVERED_PACKS]
-    with _told():
-        manifest = verify_pack(locate_pack(pack or settings.pack, folders))
+    manifest = verify_pack(locate_pack(pack or settings.pack, folders))
     _console().print(f"In order: {_summary(manifest)}")
+
+
+@app.command()
+def calibrate(
+    pack: Annotated[str, typer.Argument(help="Name or directory of a pack that was added.")],
+    directory: Annotated[Path, typer.Argument(help="Holds manifest.csv (path,identity) and the pictures.")],
+    *,
+    source: Annotated[str, typer.Option(help="What the pictures are, for the manifest.")],
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps templates, so that interrupted work goes on.")
+    ] = None,
+    into: IntoOption = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures encoded at once.")] = 2,
+) -> None:
+    """Measure the pack's false match rates on labelled portraits and write them into its manifest.
+
+    Thresholds rest on this table until a gallery is large enough to be measured itself, so the persons
+    should be like those of the registry. Best is one picture per person, of 1,000 persons or more.
+    """
+    place = locate_pack(pack, [into or load_settings().packs_dir])
+    extractor = Extractor(load_pack(place))
+    pictures = read_labelled(directory)
+    with (
+        tempfile.TemporaryDirectory(prefix="oneperson-calibrate-") as scratch,
+        progress("Encoding portraits", len(pictures)) as shown,
+    ):
+        outcomes = encode_labelled(
+            directory,
+            pictures,
+            extractor,
+            cache_dir=cache or Path(scratch),
+            threads=threads,
+            advance=shown.advance,
+        )
+    points, pairs = measure_match_rates(pictures, outcomes)
+    text = f"{source}: {pairs:,} pairs of different persons"
+    write_manifest(with_match_rates(extractor.pack.manifest, points, source=text), place)
+    console = _console()
+    console.print(f"{text}. Threshold and false match rate per pair:")
+    for threshold, rate in points:
+        console.print(f"  {threshold:.2f}  {rate:.3g}")
 
 
 def _add_published(
@@ -203,16 +244,6 @@ def _summary(manifest: PackManifest) -> str:
         f"{manifest.name} {manifest.version}: detector {manifest.detector.layout}, encoder {encoder.layout} "
         f"with {encoder.dimension} numbers, contract {manifest.contract_id[:16]}. {manifest.licence}"
     )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with a sentence instead of a traceback."""
-    try:
-        yield
-    except PackError as error:
-        _console(stderr=True).print(f"Not done: {error}")
-        raise typer.Exit(1) from None
 
 
 def _console(*, stderr: bool = False) -> Console:
