@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 
 from index.errors import GenerationError
-from index.pack import load_pack
+from index.pack import Pack, load_pack
 from index.snapshot import rollback as roll_back
 from scripts.progress import progress
+from scripts.storage import prepared_database
 from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
@@ -48,26 +49,15 @@ def rebuild(
     console = Console()
     settings = _with_pack(load_settings(), pack)
     loaded = load_pack(find_pack(settings))
-    database = _open(settings)
     try:
-        with progress("Encoding portraits", count_missing(database, loaded.contract_id)) as shown:
-            encoded = encode_missing(
-                database,
-                PortraitStore(settings.portraits_dir),
-                loaded,
-                threads=settings.threads,
-                advance=shown.advance,
-            )
-        _tell(console, encoded, report)
-        written = write_generations(database, settings, loaded, activate=activate)
+        with prepared_database(settings) as database:
+            written = _rebuilt(console, database, settings, loaded, activate=activate, report=report)
     except KeyboardInterrupt:
         console.print("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
     except (IncompleteError, GenerationError) as error:
         Console(stderr=True).print(f"Not switched: {error}")
         raise typer.Exit(1) from None
-    finally:
-        database.close()
     for gallery, generation in written.items():
         console.print(f"{gallery}: {generation} {'is current' if activate else 'is ready, not switched to'}")
     if not written:
@@ -81,7 +71,6 @@ def rollback(pack: PackOption = None) -> None:
     console = Console()
     settings = _with_pack(load_settings(), pack)
     loaded = load_pack(find_pack(settings))
-    database = _open(settings)
     done = {}
     for name in (FLAGGED, REGISTERED):
         place = gallery_place(settings, name, contract_id=loaded.contract_id, dimension=loaded.dimension)
@@ -93,19 +82,34 @@ def rollback(pack: PackOption = None) -> None:
         console.print(f"{name}: {done[name]} is current. Restart the service to load it.")
     if not done:
         raise typer.Exit(1)
-    with database.write() as session:
+    with prepared_database(settings) as database, database.write() as session:
         record(session, AuditKind.GALLERY_ROLLED_BACK, actor=SYSTEM, generations=done)
-    database.close()
 
 
 def _with_pack(settings: Settings, pack: str | None) -> Settings:
     return settings if pack is None else settings.model_copy(update={"pack": pack})
 
 
-def _open(settings: Settings) -> Database:
-    database = Database(settings.database_address)
-    database.migrate()
-    return database
+def _rebuilt(
+    console: Console,
+    database: Database,
+    settings: Settings,
+    pack: Pack,
+    *,
+    activate: bool,
+    report: Path | None,
+) -> dict[str, str]:
+    """Encode, tell, and write the generations.
+
+    Raises:
+        IncompleteError: Portraits could not be encoded.
+        GenerationError: A generation could not be verified.
+    """
+    store = PortraitStore(settings.portraits_dir)
+    with progress("Encoding portraits", count_missing(database, pack.contract_id)) as shown:
+        encoded = encode_missing(database, store, pack, threads=settings.threads, advance=shown.advance)
+    _tell(console, encoded, report)
+    return write_generations(database, settings, pack, activate=activate)
 
 
 def _tell(console: Console, encoded: Encoded, report: Path | None) -> None:

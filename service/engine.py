@@ -7,10 +7,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import TypeVar
 
+import index
 from index.extraction import Extraction, Extractor
 from index.pack import Pack, load_pack
-
-import index
 from service.errors import OverloadedError, SearchTimeoutError, SettingsError
 from service.settings import Settings
 
@@ -85,7 +84,7 @@ class Engine:
             return future.result(timeout=timeout_s)
         except FutureTimeoutError as error:
             if future.done():
-                raise
+                return future.result()  # It ended in the last moment, or the time-out is the job's own.
             future.cancel()
             raise SearchTimeoutError("The search took too long; nothing was decided, try again.") from error
 

@@ -36,7 +36,8 @@ class PortraitStore:
         location = f"{name[:2]}/{name}.{form}"
         path = self._path(location)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(self.directory)
+            _make_folder(path.parent)
             _write_durably(path, data)
         except OSError as error:
             with suppress(OSError):
@@ -88,14 +89,30 @@ class PortraitStore:
         return self.directory / location
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder that only we may enter, its entry in the one above durable, too."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
+    _sync_folder(folder.parent)
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

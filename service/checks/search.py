@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from index.extraction import Extraction
 
 from index.errors import GalleryError, PortraitError
+from index.extraction import Extraction
 from index.types import Vectors
 from service.checks.schemas import CheckRequest
 from service.codes import Codes
@@ -20,6 +20,7 @@ from service.errors import (
     InadmissiblePortraitError,
     InvalidRequestError,
 )
+from service.galleries.repository import is_template
 from service.galleries.service import Galleries, GallerySearch
 from service.persons import repository as persons_repository
 from service.persons.enrolment import FLAGGED, NO_PORTRAIT, REGISTERED
@@ -151,11 +152,15 @@ class ProbeSearch:
             if person is None:
                 return Subject(None, flagged=False)
             flagged = person.level_code in self._settings.flagged_codes
+            if request.portrait is not None:
+                return Subject(person.key, flagged)
             contract_id = self._engine.pack.contract_id
             newest = persons_repository.latest_template(session, person.key, contract_id)
         if newest is None:
             return Subject(person.key, flagged)
         row, vector = newest
+        if not is_template(vector, self._engine.pack.dimension):
+            raise GalleryNotReadyError("The subject's stored template is damaged; run 'oneperson rebuild'.")
         return Subject(person.key, flagged, row, np.frombuffer(vector, dtype="<f4"))
 
     def _encode_and_search(self, subject: Subject, portrait: bytes | None) -> Searched:

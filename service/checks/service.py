@@ -81,11 +81,13 @@ class Checks:
         self._search.require_allowed(request.transaction.type)
         searched = self._search.run(request, portrait)
         probe_location = self._keep_probe(searched)
+        committing = False
         try:
             with self._database.write() as session:
                 check = self._check_row(request, searched, mark=mark, client=actor.name)
                 self._record(session, check, searched, probe_location=probe_location, actor=actor)
                 answer = answers.answer(session, check, self._settings)
+                committing = True
         except IntegrityError:
             # Another request with this transaction id was committed meanwhile.
             self._drop(probe_location)
@@ -94,7 +96,9 @@ class Checks:
                 raise
             return Made(known, created=False)
         except BaseException:
-            self._drop(probe_location)
+            # A commit whose answer was lost may have been done: better a file without a row than the reverse.
+            if not committing:
+                self._drop(probe_location)
             raise
         if answer.case_id is None:
             self._drop(probe_location)

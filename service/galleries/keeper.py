@@ -60,8 +60,8 @@ class Keeper:
         gallery: The searchable set.
         generation: Name of the generation that it was loaded from.
         position: Last change applied.
-        unencoded: Enrolled references that lack a template of this pack; while there
-            are any, the gallery is incomplete and must not answer.
+        unencoded: Enrolled references that lack an undamaged template of this pack; while
+            there are any, the gallery is incomplete and must not answer.
     """
 
     place: GalleryPlace
@@ -124,11 +124,11 @@ def open_keeper(session: Session, place: GalleryPlace, *, backend: str, keep: in
 def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper:
     """Build a gallery from the stored templates."""
     position = repository.heads(session).get(place.name, 0)
-    references = repository.load_references(session, place.name, place.contract_id, place.dimension)
+    references, damaged = repository.load_references(session, place.name, place.contract_id, place.dimension)
     gallery = _filled(backend, place.dimension, references)
     keeper = Keeper(place, gallery, generation=f"database-{position}", position=position)
     if repository.count_portraits(session, place.name) != len(references):
-        keeper.unencoded = repository.unencoded(session, place.name, place.contract_id)
+        keeper.unencoded = damaged | repository.unencoded(session, place.name, place.contract_id)
     return keeper
 
 
@@ -181,6 +181,20 @@ def _from_generation(session: Session, place: GalleryPlace, backend: str) -> Kee
     return keeper
 
 
+def missed_changes(session: Session, keeper: Keeper) -> list[Change]:
+    """List the changes that this view shows and the gallery has not seen."""
+    place = keeper.place
+    return list(
+        repository.changes_after(
+            session,
+            place.name,
+            position=keeper.position,
+            contract_id=place.contract_id,
+            dimension=place.dimension,
+        )
+    )
+
+
 def replay(session: Session, keeper: Keeper) -> None:
     """Apply all changes that this view shows and the gallery has not seen.
 
@@ -193,9 +207,7 @@ def replay(session: Session, keeper: Keeper) -> None:
         raise GenerationError(
             f"position {keeper.position} lies past the database's {head}: an older backup was restored"
         )
-    changes = list(
-        repository.changes_after(session, keeper.place.name, keeper.position, keeper.place.contract_id)
-    )
+    changes = missed_changes(session, keeper)
     if len(changes) != head - keeper.position:
         raise GenerationError(f"the change log no longer reaches back to position {keeper.position}")
     keeper.apply(changes)

@@ -84,7 +84,7 @@ def count_missing(database: Database, contract_id: str) -> int:
 def encode_missing(
     database: Database, store: PortraitStore, pack: Pack, *, threads: int, advance: Advance
 ) -> Encoded:
-    """Encode every enrolled portrait that the pack has not encoded yet.
+    """Encode every enrolled portrait that the pack has not encoded yet, or whose template is damaged.
 
     Committed batch by batch: after an interruption the next call goes on where this one stopped.
 
@@ -97,6 +97,8 @@ def encode_missing(
     """
     encoded = Encoded()
     extractor = Extractor(pack)
+    with database.write() as session:
+        repository.discard_damaged(session, pack.contract_id, pack.dimension)
     with ThreadPoolExecutor(threads, thread_name_prefix="rebuild") as pool:
         for batch in _batches(database, pack.contract_id):
             results = list(pool.map(lambda task: _encode(extractor, store, task), batch))

@@ -16,6 +16,9 @@ REMOVE = "remove"
 CHUNK = 10_000
 """Rows fetched at a time, so that a large gallery is not held twice in memory."""
 
+NORM_TOLERANCE = 1e-3
+"""Largest difference of a stored template's L2 norm from 1; galleries accept no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -26,7 +29,7 @@ class Change:
         kind: `enrol` or `remove`.
         reference_id: What changed.
         stored: Whether the portrait is still in this gallery according to the database.
-        reference: Its record, when it is and a template of the pack exists.
+        reference: Its record, when it is and an undamaged template of the pack exists.
         vector: Its vector bytes, likewise.
     """
 
@@ -85,7 +88,9 @@ def epoch(session: Session, gallery: str) -> str:
     return session.scalars(select(GalleryHead.epoch).where(GalleryHead.gallery == gallery)).one()
 
 
-def changes_after(session: Session, gallery: str, position: int, contract_id: str) -> Iterator[Change]:
+def changes_after(
+    session: Session, gallery: str, *, position: int, contract_id: str, dimension: int
+) -> Iterator[Change]:
     """Read the changes committed after a position, in order.
 
     Args:
@@ -93,6 +98,7 @@ def changes_after(session: Session, gallery: str, position: int, contract_id: st
         gallery: Its name.
         position: The last one that is already known.
         contract_id: Of the pack whose templates are wanted.
+        dimension: Of that pack's templates.
     """
     query = (
         select(
@@ -117,7 +123,7 @@ def changes_after(session: Session, gallery: str, position: int, contract_id: st
     for row in session.execute(query.execution_options(yield_per=CHUNK)):
         at, kind, reference_id, key, where, sex, birth_date, vector = row
         stored = key is not None and where == gallery
-        known = stored and vector is not None
+        known = stored and vector is not None and is_template(vector, dimension)
         yield Change(
             position=at,
             kind=kind,
@@ -132,7 +138,9 @@ def changes_after(session: Session, gallery: str, position: int, contract_id: st
         )
 
 
-def load_references(session: Session, gallery: str, contract_id: str, dimension: int) -> References:
+def load_references(
+    session: Session, gallery: str, contract_id: str, dimension: int
+) -> tuple[References, set[int]]:
     """Read a whole gallery from the database.
 
     Args:
@@ -140,6 +148,9 @@ def load_references(session: Session, gallery: str, contract_id: str, dimension:
         gallery: Its name.
         contract_id: Of the pack whose templates are wanted.
         dimension: Of that pack's templates.
+
+    Returns:
+        The references, and the ids of those whose template is damaged, which are left out.
     """
     total = session.scalar(_enrolled(gallery, contract_id).with_only_columns(func.count())) or 0
     ids = np.empty(total, dtype=np.int64)
@@ -149,7 +160,11 @@ def load_references(session: Session, gallery: str, contract_id: str, dimension:
     vectors: Vectors = np.empty((total, dimension), dtype=np.float32)
     query = _enrolled(gallery, contract_id).order_by(Portrait.reference_id)
     at = 0
-    for rows in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
+    damaged: set[int] = set()
+    for fetched in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
+        sound = are_templates([row[4] for row in fetched], dimension)
+        rows = [row for row, is_sound in zip(fetched, sound, strict=True) if is_sound]
+        damaged.update(row[0] for row, is_sound in zip(fetched, sound, strict=True) if not is_sound)
         part = slice(at, at + len(rows))
         ids[part] = [row[0] for row in rows]
         keys[part] = [row[1] for row in rows]
@@ -157,7 +172,39 @@ def load_references(session: Session, gallery: str, contract_id: str, dimension:
         years[part] = [row[3].year if row[3] else 0 for row in rows]
         vectors[part] = np.frombuffer(b"".join(row[4] for row in rows), dtype="<f4").reshape(-1, dimension)
         at += len(rows)
-    return References(ids, keys, sexes, years, vectors)
+    return References(ids[:at], keys[:at], sexes[:at], years[:at], vectors[:at]), damaged
+
+
+def are_templates(stored: Sequence[bytes], dimension: int) -> list[bool]:
+    """Tell of stored bytes whether they can be templates: their length, and an L2 norm of 1."""
+    whole = [vector if len(vector) == 4 * dimension else bytes(4 * dimension) for vector in stored]
+    rows = np.frombuffer(b"".join(whole), dtype="<f4").reshape(-1, dimension)
+    with np.errstate(invalid="ignore"):  # Damaged bytes may be NaN, which no comparison lets pass.
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return [bool(fits) for fits in np.abs(norms - 1.0) <= NORM_TOLERANCE]
+
+
+def is_template(vector: bytes, dimension: int) -> bool:
+    """Tell whether stored bytes can be a template."""
+    return are_templates([vector], dimension)[0]
+
+
+def template(session: Session, reference_id: int, contract_id: str) -> bytes | None:
+    """Return what a pack made of a portrait."""
+    row = session.get(Template, (reference_id, contract_id))
+    return None if row is None else row.vector
+
+
+def discard_damaged(session: Session, contract_id: str, dimension: int) -> int:
+    """Delete a pack's templates that are damaged, so that they are made again, and count them."""
+    query = select(Template.reference_id, Template.vector).where(Template.contract_id == contract_id)
+    damaged: list[int] = []
+    for rows in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
+        sound = are_templates([row[1] for row in rows], dimension)
+        damaged += [row[0] for row, is_sound in zip(rows, sound, strict=True) if not is_sound]
+    for reference_id in damaged:
+        session.delete(session.get_one(Template, (reference_id, contract_id)))
+    return len(damaged)
 
 
 def _enrolled(gallery: str, contract_id: str) -> Select[int, int, str | None, date | None, bytes]:

@@ -16,7 +16,14 @@ from service.database import Database
 from service.errors import GalleryNotReadyError
 from service.galleries import repository
 from service.galleries.calibrations import Calibrated, Calibrations
-from service.galleries.keeper import GalleryPlace, Keeper, from_database, gallery_place, open_keeper
+from service.galleries.keeper import (
+    GalleryPlace,
+    Keeper,
+    from_database,
+    gallery_place,
+    missed_changes,
+    open_keeper,
+)
 from service.galleries.lock import SharedLock
 from service.galleries.repository import Change
 from service.persons.enrolment import FLAGGED, REGISTERED
@@ -175,15 +182,26 @@ class Galleries:
     def _changes(self, session: Session, keeper: Keeper, head: int) -> list[Change] | Keeper:
         """Return what a gallery has missed: the changes, or where those do not do, a new one."""
         place = keeper.place
-        incomplete = bool(keeper.unencoded)
-        if incomplete and not repository.any_unencoded(session, place.name, place.contract_id):
+        if keeper.unencoded and self._may_be_complete(session, keeper):
             return from_database(session, place, self._settings.gallery_backend)
         if keeper.position <= head:
-            changes = list(repository.changes_after(session, place.name, keeper.position, place.contract_id))
+            changes = missed_changes(session, keeper)
             if len(changes) == head - keeper.position:
                 return changes
             log.warning("change-log-has-a-gap", gallery=place.name, position=keeper.position, head=head)
         return from_database(session, place, self._settings.gallery_backend)
+
+    def _may_be_complete(self, session: Session, keeper: Keeper) -> bool:
+        """Tell whether what an incomplete gallery lacked may be there now.
+
+        One damaged template is looked at, not all: whether it is sound again decides
+        whether reading the whole gallery anew is worth while.
+        """
+        place = keeper.place
+        if repository.any_unencoded(session, place.name, place.contract_id):
+            return False
+        vector = repository.template(session, min(keeper.unencoded), place.contract_id)
+        return vector is None or repository.is_template(vector, place.dimension)
 
     def _is_at(self, name: str, head: int) -> bool:
         keeper = self._keepers[name]

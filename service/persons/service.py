@@ -148,6 +148,7 @@ class Persons:
 
     def _store_once(self, batch: Sequence[Prepared], actor: Actor) -> list[PersonStored]:
         files: dict[str, str] = {}
+        committing = False
         try:
             self._write_files(batch, files)
             with self._database.write() as session:
@@ -158,8 +159,11 @@ class Persons:
                     files=files,
                 )
                 stored = storing.run(batch, actor=actor)
+                committing = True
         except BaseException:
-            self._remove_files(list(files.values()))
+            # A commit whose answer was lost may have been done: better files without rows than the reverse.
+            if not committing:
+                self._remove_files(list(files.values()))
             raise
         unused = [location for key, location in files.items() if key not in storing.used]
         self._remove_files(unused + storing.dropped)
