@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel
 
 from scripts.cli import COMMANDS
+from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md")])
@@ -23,6 +24,7 @@ MOST_LINES = {"tests": 600}
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"\boneperson ((?:[a-z]+)(?: [a-z]+)?)")
 EXAMPLE = re.compile(r"<!-- example: (\S+)\.(\w+) -->\n```json\n(.*?)```", re.DOTALL)
+SETTING = re.compile(r"\bONEPERSON_[A-Z_]*[A-Z]\b")
 PATH_NAMED = re.compile(r"`((?:index|service|scripts|tests|docs|models)/[\w./-]+)`")
 
 
@@ -57,6 +59,10 @@ def commands() -> dict[str, set[str]]:
             str(command.name or getattr(command.callback, "__name__", "")) for command in group
         }
     return found
+
+
+def settings() -> set[str]:
+    return {PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def test_documents_are_found() -> None:
@@ -95,6 +101,26 @@ def test_commands_that_are_named_exist(document: Path) -> None:
             if first not in known or (known[first] and second and second not in known[first]):
                 unknown.append(found)
     assert unknown == []
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", "compose.env.example", ".env.example"])
+def test_settings_of_the_examples_exist(name: str) -> None:
+    assert set(SETTING.findall((ROOT / name).read_text(encoding="utf-8"))) <= settings()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_settings_that_are_named_exist(document: Path) -> None:
+    assert set(SETTING.findall(document.read_text(encoding="utf-8"))) <= settings()
+
+
+def test_figures_that_operators_shall_watch_exist() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`oneperson_(\w+?)(?:_total)?(?:\{\w+\})?`", guide))
+    source = (ROOT / "service" / "metrics.py").read_text(encoding="utf-8")
+    known = set(re.findall(r'"oneperson_(\w+)"', source))
+    known |= {f"gallery_{name}" for name in re.findall(r'^ +\("(\w+)", "', source, flags=re.MULTILINE)}
+    assert named
+    assert named <= known
 
 
 def examples() -> list[tuple[str, str, str]]:
