@@ -52,6 +52,7 @@ COMMANDS = (
         "Measure the galleries' false-alarm rates and set the thresholds.",
     ),
     Entry("link", "scripts.link:link", "Find suspected duplicates among everybody enrolled."),
+    Entry("benchmark", "scripts.benchmark:app", "How fast, and whether right, beside what others use."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )
 

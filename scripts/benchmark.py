@@ -1,0 +1,92 @@
+"""`oneperson benchmark`: how fast, and whether right, beside what others use."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmark_search import Plan, SearchFigures, measure_search
+
+app = typer.Typer(no_args_is_help=True, help="How fast, and whether right, beside what others use.")
+
+
+class Data(StrEnum):
+    """Which encoder's scores the made-up embeddings follow."""
+
+    ARCFACE = "arcface"
+    EDGEFACE = "edgeface"
+
+
+@app.callback()
+def benchmark() -> None:
+    """Measure this machine."""
+
+
+@app.command()
+def search(
+    persons: Annotated[int, typer.Option(min=1000, help="Persons enrolled.")] = 100_000,
+    probes: Annotated[
+        int, typer.Option(min=16, help="Mated probes compared with exact search, and as many others.")
+    ] = 1000,
+    rounds: Annotated[int, typer.Option(min=3, help="Times that every contender is measured.")] = 20,
+    data: Annotated[Data, typer.Option(help="Which encoder's scores the data follow.")] = Data.ARCFACE,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
+) -> None:
+    """Measure searches of the faiss gallery beside `faiss.IndexFlatIP`, on made-up embeddings."""
+    console = Console()
+    plan = Plan(persons=persons, probes=probes, rounds=rounds, profile=data.value)
+    figures = measure_search(plan, report=lambda step: console.print(f"… {step}", style="dim"))
+    console.print(search_table(figures))
+    if json_file is not None:
+        json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+def search_table(figures: SearchFigures) -> Table:
+    """Lay the figures out for a terminal."""
+    times, clients, load, differences = figures.times, figures.clients, figures.load, figures.differences
+    table = Table(
+        title=f"Search in {figures.persons:,} × {figures.dimension}, threshold {figures.threshold:.3f}"
+    )
+    for heading in ("", "IndexFlatIP", "best BLAS", "faiss gallery", "ratio"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    rows = [
+        ("one probe", f"{times.flat_ms:.2f} ms", "", f"{times.lone_ms:.2f} ms", f"{times.lone_ratio:.1f}"),
+        (
+            "… on one thread",
+            "",
+            "",
+            f"{times.lone_one_thread_ms:.2f} ms",
+            f"{times.lone_one_thread_ratio:.1f}",
+        ),
+        (
+            "per probe, sixteen together",
+            f"{times.flat_batch16_ms:.2f} ms",
+            f"{times.flat_batch16_best_blas_ms:.2f} ms",
+            f"{times.batch16_ms:.2f} ms",
+            f"{times.batch16_ratio:.1f} · {times.batch16_best_blas_ratio:.1f}",
+        ),
+        (
+            "sixteen clients (against one on one thread)",
+            "",
+            "",
+            f"{clients.clients16_per_s:.0f}/s, p50 {clients.clients16_p50_ms:.1f}, "
+            f"p99 {clients.clients16_p99_ms:.1f} ms",
+            f"{clients.clients16_ratio:.2f}",
+        ),
+        (
+            f"candidates of {differences.probes:,} probes",
+            f"{differences.candidates:,}",
+            "",
+            f"{differences.missed} missed, {differences.extra} extra",
+            f"score ± {differences.max_score_error:.0e}",
+        ),
+        ("memory per reference", "", "", f"{load.bytes_per_reference:,.0f} bytes", ""),
+        ("load a generation", "", "", f"{load.load_s:.2f} s", ""),
+        ("enrol · remove one", "", "", f"{load.enrol_ms:.2f} · {load.remove_ms:.2f} ms", ""),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table
