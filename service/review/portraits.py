@@ -139,7 +139,7 @@ def _probe_facts(check: Check | None, subject: tuple[PortraitFacts, ...]) -> Por
     if check.probe_location is None:
         return None
     marks = (check.quality or {}).get("marks", ())
-    return PortraitFacts(None, check.created_at.date(), tuple(str(mark) for mark in marks))
+    return PortraitFacts(None, None, tuple(str(mark) for mark in marks))
 
 
 def _stored(portrait: Portrait) -> StoredPortrait:

@@ -126,7 +126,7 @@ def probe_picture(case: CaseView, portraits: CasePortraits, words: Words) -> Pic
     return Picture(
         f"/cases/{case.id}/portraits/probe",
         words.t("case.probe_alt"),
-        _dated(caption, portraits.probe.taken_on, words),
+        caption,
         mark_words(portraits.probe.marks, words),
     )
 

@@ -149,6 +149,7 @@ def _content(
         "title": _title(case, words),
         "panels": shown.panels(case, portraits, words=words, turn=turn, form=form),
         "probe": shown.probe_picture(case, portraits, words),
+        "comparable": case.subject is not None and not case.subject.erased,
         "on_file": shown.subject_pictures(case, portraits, words),
         "subject": shown.registration_rows(case.subject, words),
         "reasons": [words.named("reason", reason) for reason in case.reasons],

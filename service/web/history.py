@@ -1,6 +1,6 @@
 """What was recorded on a case, made ready for its page: only what the service shows to this officer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,8 @@ class NoticeLine:
 def history_of(case: CaseView, words: Words) -> list[HistoryEntry]:
     """Return what happened, oldest first."""
     opened = HistoryEntry(words.t("history.opened"), "", case.opened_at, concealed=False, lines=[])
-    return [opened, *(_entry(decision, words) for decision in case.decisions)]
+    ranks = {candidate.person_id: candidate.rank for candidate in case.candidates}
+    return [opened, *(_entry(decision, ranks, words) for decision in case.decisions)]
 
 
 def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[NoticeLine]:
@@ -54,19 +55,20 @@ def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[Noti
     ]
 
 
-def _entry(decision: DecisionView, words: Words) -> HistoryEntry:
+def _entry(decision: DecisionView, ranks: Mapping[str, int], words: Words) -> HistoryEntry:
     return HistoryEntry(
         title=words.t(f"history.stage_{decision.stage}", round=decision.round),
         officer=decision.officer.name,
         at=decision.decided_at,
         concealed=decision.concealed,
-        lines=list(_lines(decision, words)),
+        lines=list(_lines(decision, ranks, words)),
     )
 
 
-def _lines(decision: DecisionView, words: Words) -> Iterator[tuple[str, str]]:
+def _lines(decision: DecisionView, ranks: Mapping[str, int], words: Words) -> Iterator[tuple[str, str]]:
     for item in decision.conclusions:
-        yield item.person_id, _conclusion(item, words)
+        candidate = words.t("case.candidate", rank=ranks[item.person_id])
+        yield f"{candidate} · {item.person_id}", _conclusion(item, words)
     if decision.manual_conclusion is not None:
         manual = decision.manual_conclusion
         said = f"{words.t(f'manual.{manual.outcome}')} — {manual.reason}"
