@@ -1,0 +1,193 @@
+"""The portrait store: durable before it answers, whole or not at all, and never outside its folder."""
+
+import os
+import re
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service.errors import StorageUnavailableError
+from service.portrait_store import LOCATION, PortraitStore
+
+PICTURE = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PortraitStore:
+    return PortraitStore(tmp_path / "var" / "portraits")
+
+
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """Let the system refuse larger files, as a full disk would: in the middle of a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_portrait_comes_back_as_it_was(store: PortraitStore) -> None:
+    location = store.put(PICTURE, "jpeg")
+    assert store.get(location) == PICTURE
+    assert store.locations() == {location}
+
+
+def test_equal_portraits_have_names_of_their_own_that_tell_nothing(store: PortraitStore) -> None:
+    first, second = store.put(PICTURE, "png"), store.put(PICTURE, "png")
+    assert first != second
+    assert LOCATION.fullmatch(first)
+    store.delete(first)
+    assert store.get(second) == PICTURE
+
+
+def test_only_we_may_read_what_is_stored(store: PortraitStore) -> None:
+    location = store.put(PICTURE, "jpeg")
+    path = store.directory / location
+    assert path.stat().st_mode & 0o077 == 0
+    for folder in (path.parent, store.directory):
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_store_that_nothing_was_put_into_is_empty(store: PortraitStore) -> None:
+    assert store.locations() == set()
+    assert not store.directory.exists()
+
+
+def test_file_and_every_new_folder_are_durable_before_the_location_is_given_out(
+    store: PortraitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    sizes: list[int] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sizes.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr("service.portrait_store.os.fsync", noted)
+    path = store.directory / store.put(PICTURE, "jpeg")
+    assert synced == [store.directory.parent, store.directory, path, path.parent]
+    assert sizes[2] == len(PICTURE)
+    while True:
+        synced.clear()
+        path = store.directory / store.put(PICTURE, "jpeg")
+        if path.parent in synced and len(synced) == 2:
+            break  # Into a folder that was there: the file, then its name.
+    assert synced == [path, path.parent]
+
+
+def test_deleting_twice_is_no_error(store: PortraitStore) -> None:
+    location = store.put(PICTURE, "webp")
+    store.delete(location)
+    store.delete(location)
+    assert store.locations() == set()
+    with pytest.raises(StorageUnavailableError):
+        store.get(location)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "x",
+        "../secret.jpeg",
+        "ab/../../etc/passwd",
+        "/etc/passwd",
+        "ab/" + "0" * 32,
+        "ab/" + "0" * 32 + ".jpeg\n",
+        "ab/" + "0" * 32 + ".gif",
+        "ab/" + "0" * 31 + ".jpeg",
+        "AB/" + "0" * 32 + ".jpeg",
+        "ab//" + "0" * 32 + ".jpeg",
+        "ab/" + "0" * 32 + ".jpeg/..",
+        "ab\\" + "0" * 32 + ".jpeg",
+        "ab/" + "\u0660" * 32 + ".jpeg",
+    ],
+)
+def test_location_of_another_form_reaches_no_file(store: PortraitStore, location: str) -> None:
+    outside = store.directory.parent / "secret.jpeg"
+    outside.parent.mkdir(parents=True)
+    outside.write_bytes(b"secret")
+    with pytest.raises(StorageUnavailableError, match="doctor"):
+        store.get(location)
+    with pytest.raises(StorageUnavailableError, match="doctor"):
+        store.delete(location)
+    assert outside.read_bytes() == b"secret"
+
+
+def test_format_that_is_no_picture_is_refused(store: PortraitStore) -> None:
+    with pytest.raises(StorageUnavailableError):
+        store.put(PICTURE, "exe")
+    assert store.locations() == set()
+
+
+def test_portrait_that_does_not_fit_leaves_nothing_behind(store: PortraitStore) -> None:
+    kept = store.put(PICTURE, "jpeg")
+    with largest_file(4096), pytest.raises(StorageUnavailableError, match="nothing was changed"):
+        store.put(PICTURE, "jpeg")
+    assert store.locations() == {kept}
+    assert store.get(kept) == PICTURE
+    assert store.get(store.put(PICTURE, "jpeg")) == PICTURE
+
+
+def test_full_store_is_noticed_before_anything_is_lost(store: PortraitStore) -> None:
+    store.check_writable()
+    assert store.locations() == set()
+    with largest_file(1), pytest.raises(StorageUnavailableError):
+        store.check_writable()
+    assert store.locations() == set()
+
+
+def test_file_in_the_place_of_the_folder_is_an_error(store: PortraitStore) -> None:
+    store.directory.parent.mkdir(parents=True)
+    store.directory.write_bytes(b"in the way")
+    with pytest.raises(StorageUnavailableError):
+        store.put(PICTURE, "jpeg")
+    with pytest.raises(StorageUnavailableError):
+        store.get("ab/" + "0" * 32 + ".jpeg")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_that_may_not_be_written_is_an_error(store: PortraitStore) -> None:
+    location = store.put(PICTURE, "jpeg")
+    folder = (store.directory / location).parent
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(StorageUnavailableError, match="could not be removed"):
+            store.delete(location)
+    finally:
+        folder.chmod(0o700)
+
+
+def test_folder_that_vanished_is_made_again(store: PortraitStore) -> None:
+    location = store.put(PICTURE, "jpeg")
+    store.delete(location)
+    for folder in [*store.directory.iterdir(), store.directory]:
+        folder.rmdir()
+    assert store.get(store.put(PICTURE, "jpeg")) == PICTURE
+
+
+def test_many_writers_do_not_get_into_each_others_way(store: PortraitStore) -> None:
+    stored: dict[str, bytes] = {}
+
+    def write(number: int) -> None:
+        for turn in range(20):
+            data = f"{number}/{turn}".encode()
+            stored[store.put(data, "bmp")] = data
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(stored) == 80
+    assert store.locations() == set(stored)
+    assert all(store.get(location) == data for location, data in stored.items())
+    assert all(re.fullmatch(r"[0-9a-f]{2}", folder.name) for folder in store.directory.iterdir())
