@@ -8,7 +8,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -37,23 +40,37 @@ COLUMNS = (
 class Installation:
     """A data folder of its own, with settings of its own."""
 
-    def __init__(self, folder: Path, *, pack: str | None = None, target_fpir: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pack: str | None = None,
+        target_fpir: float | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Choose the folder and the settings; others are taken from the environment.
 
         Args:
             folder: Made if missing; holds the data folder, logs and import files.
             pack: Name or directory of the model pack, None for the one in the settings.
             target_fpir: Target false-alarm rate, None for the one in the settings.
+            settings: Further settings by their full names.
         """
-        self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._numbers = count(1)
         kept = {name: value for name, value in os.environ.items() if not _is_storage(name)}
-        self._environment = kept | {"ONEPERSON_DATA_DIR": str(folder / "var")}
+        self._environment = kept | {"ONEPERSON_DATA_DIR": str(self.data_dir)} | dict(settings or {})
         if pack is not None:
             place = Path(pack)
             self._environment["ONEPERSON_PACK"] = str(place.absolute()) if place.is_dir() else pack
         if target_fpir is not None:
             self._environment["ONEPERSON_TARGET_FPIR"] = repr(target_fpir)
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder of everything that the service writes."""
+        return self.folder / "var"
 
     def import_portraits(self, rows: Sequence[Mapping[str, str]], portraits: Path) -> None:
         """Write an import file and run `oneperson import`; records that are not taken are no failure.
@@ -61,14 +78,51 @@ class Installation:
         Raises:
             CommandError: The import could not run.
         """
-        path = self._folder / "import.csv"
+        done = self.run("import", str(self.write_rows(rows)), "--portraits", str(portraits))
+        if done.returncode not in (0, 1):
+            raise CommandError(f"the import failed: {done.stdout[-500:]}")
+
+    def write_rows(self, rows: Sequence[Mapping[str, str]]) -> Path:
+        """Write an import file; columns that a row does not name are left empty."""
+        path = self.folder / "import.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        done = self._run("import", str(path), "--portraits", str(portraits))
-        if done.returncode not in (0, 1):
-            raise CommandError(f"the import failed: {done.stdout[-500:]}")
+        return path
+
+    def add_client(self, *scopes: str) -> str:
+        """Make a client and return its key.
+
+        Raises:
+            CommandError: The command failed.
+        """
+        name = f"client-{time.time_ns()}"
+        return self._key("client", "add", name, *(part for scope in scopes for part in ("--scope", scope)))
+
+    def add_officer(self, login: str, *, role: str, division: str) -> str:
+        """Make an officer's account and return the access key.
+
+        Raises:
+            CommandError: The command failed.
+        """
+        return self._key("officer", "add", login, "--name", login, "--role", role, "--division", division)
+
+    def start(self) -> "Serving":
+        """Run `oneperson serve` and wait until it is ready.
+
+        Raises:
+            CommandError: It did not become ready.
+        """
+        log = self.folder / f"serve-{next(self._numbers)}.log"
+        with log.open("wb") as out:
+            process = self.begin("serve", "--port", "0", out=out)
+        try:
+            return Serving(process, _ready_address(process, log), log)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
     @contextmanager
     def serving(self) -> Iterator[tuple[str, str]]:
@@ -77,35 +131,66 @@ class Installation:
         Raises:
             CommandError: It did not become ready.
         """
-        added = self._run(
-            "client", "add", f"client-{time.time_ns()}", "--scope", "persons", "--scope", "checks"
-        )
-        key = re.search(r"op_[0-9a-f]+_\S+", added.stdout)
-        if key is None:
-            raise CommandError(f"no client could be added: {added.stdout[-500:]}")
-        log = self._folder / "serve.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                self._command("serve", "--port", "0"), env=self._environment, stdout=out, stderr=out
-            )
-            try:
-                yield _ready_address(process, log), key[0]
-            finally:
-                process.terminate()
-                process.wait(STOPPING_S)
+        key = self.add_client("persons", "checks")
+        service = self.start()
+        try:
+            yield service.address, key
+        finally:
+            service.stop()
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "scripts", *arguments]
+    def begin(self, *arguments: str, out: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start a command and return its process; what it writes goes to a file."""
+        return subprocess.Popen(_command(arguments), env=self._environment, stdout=out, stderr=out)
 
-    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end; `stdout` holds all that it wrote."""
         return subprocess.run(
-            self._command(*arguments),
+            _command(arguments),
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             check=False,
         )
+
+    def _key(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        key = re.search(r"op_[0-9a-f]+_\S+", done.stdout)
+        if key is None:
+            raise CommandError(f"no account could be added: {done.stdout[-500:]}")
+        return key[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A service process that is ready.
+
+    Attributes:
+        process: It.
+        address: Where it listens.
+        log: What it writes.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    address: str
+    log: Path
+
+    def stop(self) -> None:
+        """Ask it to finish what it is doing and stop; after a while insist."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOPPING_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, in the middle of whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "scripts", *arguments]
 
 
 def _is_storage(name: str) -> bool:
