@@ -131,7 +131,7 @@ class ScrfdModel:
         fixed = self._scrfd.static_input_size
         if fixed is not None and (fixed != (manifest.input_size,) * 2 or manifest.fallback_size):
             raise PackError(
-                f"{where}: takes {fixed[0]} x {fixed[1]} only; set input_size, and fallback_size 0"
+                f"{where}: takes {fixed[0]} x {fixed[1]} only; set input_size to that and fallback_size to 0"
             )
         self._scrfd.input_mean = manifest.mean
         self._scrfd.input_std = manifest.std

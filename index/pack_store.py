@@ -38,6 +38,7 @@ class PackRecipe:
         mean: Subtracted from the encoder's 0-255 input, per channel.
         std: Divides what remains, per channel.
         flip: Add the mirrored crop's output.
+        input_size: See `DetectorManifest.input_size`.
         fallback_size: See `DetectorManifest.fallback_size`.
         calibration: Measured false match rates, see `PackManifest.calibration`.
         calibration_source: What they were measured on.
@@ -54,6 +55,7 @@ class PackRecipe:
     mean: Triple
     std: Triple
     flip: bool = False
+    input_size: int = 320
     fallback_size: int = 640
     calibration: tuple[tuple[float, float], ...] = ()
     calibration_source: str = ""
@@ -136,6 +138,7 @@ def _manifest(recipe: PackRecipe) -> PackManifest:
         layout=recipe.detector_layout,
         file=recipe.detector.name,
         sha256=model_sha256(recipe.detector),
+        input_size=recipe.input_size,
         fallback_size=recipe.fallback_size,
     )
     encoder = EncoderManifest(

@@ -54,6 +54,10 @@ def add(
         Path | None, typer.Option(help="Detector's ONNX file, relative to the directory.")
     ] = None,
     detector_layout: Annotated[Layout, typer.Option(help="What the detector's outputs mean.")] = Layout.YUNET,
+    input_size: Annotated[int, typer.Option(help="Side of the detector's input in pixels.")] = 320,
+    fallback_size: Annotated[
+        int, typer.Option(help="Larger side tried when no face was found; 0: none.")
+    ] = 640,
     encoder: Annotated[
         Path | None, typer.Option(help="Encoder's ONNX file (112 x 112), relative to the directory.")
     ] = None,
@@ -95,7 +99,8 @@ def add(
         recipe = _recipe(
             Path(source), name, detector, encoder, licence, layout=detector_layout, colour=colour
         )
-        added = assemble_pack(_with_constants(recipe, mean, std, flip=flip), packs_dir)
+        recipe = replace(recipe, input_size=input_size, fallback_size=fallback_size, flip=flip)
+        added = assemble_pack(_with_constants(recipe, mean, std), packs_dir)
     manifest = read_manifest(added)
     console = _console()
     console.print(f"Added {_summary(manifest)}")
@@ -222,8 +227,8 @@ def _recipe(
     )
 
 
-def _with_constants(recipe: PackRecipe, mean: str, std: str, *, flip: bool) -> PackRecipe:
-    return replace(recipe, mean=_triple("--mean", mean), std=_triple("--std", std), flip=flip)
+def _with_constants(recipe: PackRecipe, mean: str, std: str) -> PackRecipe:
+    return replace(recipe, mean=_triple("--mean", mean), std=_triple("--std", std))
 
 
 def _triple(option: str, text: str) -> Triple:

@@ -56,6 +56,8 @@ class PackSource:
         encoder: File name of the encoder.
         mean: Subtracted from the encoder's 0-255 RGB input.
         std: Divides what remains.
+        input_size: See `DetectorManifest.input_size`.
+        fallback_size: See `DetectorManifest.fallback_size`.
     """
 
     name: str
@@ -68,6 +70,8 @@ class PackSource:
     encoder: str
     mean: float
     std: float
+    input_size: int = 320
+    fallback_size: int = 640
 
     @property
     def chunks(self) -> int:
@@ -92,6 +96,8 @@ class PackSource:
             colour="rgb",
             mean=(self.mean,) * 3,
             std=(self.std,) * 3,
+            input_size=self.input_size,
+            fallback_size=self.fallback_size,
         )
 
 
