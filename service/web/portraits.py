@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.dependencies import Transaction
+from service.dependencies import StoredIn
 from service.review.portraits import StoredPortrait, view_probe, view_reference
 from service.web.access import Visitor
 from service.web.portrait_view import draw_aligned
@@ -14,22 +14,27 @@ router = APIRouter(prefix="/cases/{case_id:uuid}/portraits", include_in_schema=F
 
 
 @router.get("/probe")
-def probe(case_id: UUID, request: Request, visitor: Visitor, session: Transaction) -> Response:
+def probe(case_id: UUID, request: Request, visitor: Visitor, stored_in: StoredIn) -> Response:
     """Show the portrait that was searched."""
-    return _picture(request, view_probe(session, case_id, actor=visitor.actor))
+    with stored_in.write() as session:
+        found = view_probe(session, case_id, actor=visitor.actor)
+        data = request.app.state.portrait_store.get(found.location)
+    return _picture(data, found)
 
 
 @router.get("/{reference_id:int}")
 def reference(
-    case_id: UUID, reference_id: int, request: Request, visitor: Visitor, session: Transaction
+    case_id: UUID, reference_id: int, request: Request, visitor: Visitor, stored_in: StoredIn
 ) -> Response:
     """Show a portrait on file of the subject or of a candidate."""
-    found = view_reference(session, case_id, reference_id=reference_id, actor=visitor.actor)
-    return _picture(request, found)
+    with stored_in.write() as session:
+        found = view_reference(session, case_id, reference_id=reference_id, actor=visitor.actor)
+        data = request.app.state.portrait_store.get(found.location)
+    return _picture(data, found)
 
 
-def _picture(request: Request, portrait: StoredPortrait) -> Response:
-    data = request.app.state.portrait_store.get(portrait.location)
+def _picture(data: bytes, portrait: StoredPortrait) -> Response:
+    """Draw a portrait; outside the transaction, which on SQLite keeps other writers waiting."""
     return Response(
         draw_aligned(data, portrait.landmarks),
         media_type="image/jpeg",

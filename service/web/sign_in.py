@@ -7,10 +7,12 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from service.auth.sessions import end_session, find_session, officer_by_key, record_failure, start_session
+from service.database import Database
 from service.dependencies import StoredIn, Transaction
 from service.errors import UnauthenticatedError
 from service.language import LANGUAGES
 from service.web.access import (
+    FormFields,
     PostedForm,
     ProtectedForm,
     drop_session_cookie,
@@ -47,14 +49,19 @@ def sign_in(request: Request, form: PostedForm, stored_in: StoredIn) -> Response
     throttle: FailureThrottle = request.app.state.sign_in_throttle
     address = request.client.host if request.client is not None else "unknown"
     if throttle.is_blocked(address):
-        return _refuse(request, form, stored_in, address=address, throttled=True)
+        if throttle.note_refusal(address):
+            _record(stored_in, address=address, throttled=True)
+        page = _form_again(request, form, fault="sign_in.throttled", status=429)
+        page.headers["Retry-After"] = str(int(WINDOW_S))
+        return page
     try:
         with stored_in.write() as session:
             officer = officer_by_key(session, form.get("key", "").strip())
             token = start_session(session, officer, hours=request.app.state.settings.session_hours)
     except UnauthenticatedError:
         throttle.note_failure(address)
-        return _refuse(request, form, stored_in, address=address, throttled=False)
+        _record(stored_in, address=address, throttled=False)
+        return _form_again(request, form, fault="sign_in.refused", status=401)
     throttle.forget(address)
     response = RedirectResponse(safe_next(form.get("next")), status_code=303)
     set_session_cookie(response, token, request.app.state.settings)
@@ -80,20 +87,12 @@ def choose_language(request: Request, form: PostedForm) -> Response:
     return response
 
 
-def _refuse(
-    request: Request, form: dict[str, str], stored_in: StoredIn, *, address: str, throttled: bool
-) -> Response:
+def _record(stored_in: Database, *, address: str, throttled: bool) -> None:
+    """Put a failure on record in a transaction of its own: that of the attempt was rolled back."""
     with stored_in.write() as session:
         record_failure(session, address=address, throttled=throttled)
-    fault, status = ("sign_in.throttled", 429) if throttled else ("sign_in.refused", 401)
-    page = render(
-        request,
-        "sign_in.html",
-        status=status,
-        address="/sign-in",
-        next=safe_next(form.get("next")),
-        fault=fault,
-    )
-    if throttled:
-        page.headers["Retry-After"] = str(int(WINDOW_S))
-    return page
+
+
+def _form_again(request: Request, form: FormFields, *, fault: str, status: int) -> Response:
+    wanted = safe_next(form.get("next"))
+    return render(request, "sign_in.html", status=status, address="/sign-in", next=wanted, fault=fault)

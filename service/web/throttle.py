@@ -45,6 +45,18 @@ class FailureThrottle:
             while len(self._failures) > ADDRESSES:
                 self._failures.popitem(last=False)
 
+    def note_refusal(self, address: str) -> bool:
+        """Note that a blocked address tried again; tell whether it is the first time, which is worth a record.
+
+        An address that keeps trying must not fill the audit trail.
+        """
+        with self._lock:
+            recent = self._recent(address)
+            if len(recent) > self._limit:
+                return False
+            self._failures[address] = [*recent, self._clock()]
+            return True
+
     def forget(self, address: str) -> None:
         """Start again for an address that succeeded."""
         with self._lock:

@@ -18,6 +18,9 @@ RAREST_SHOWN = 1e-9
 COMMONEST_AS_ONE_IN = 0.1
 """From here on "12 of 100 searches" is clearer than "1 of 8"."""
 
+HARDLY_MEASURED = 0.2
+"""An upper limit from here on says that the gallery holds too few persons to measure anything on it."""
+
 STRONG, FAIR = 1e-4, 1e-3
 """Bounds of the bands of similarity: one and two decades below the delivered target FPIR of 0.01."""
 
@@ -108,6 +111,8 @@ class Words:
         """Return the sentence that tells an officer how often strangers look this similar."""
         if rate < RAREST_SHOWN:
             return self.t("rate.sentence_at_most", share=self.share(max(high, RAREST_SHOWN)))
+        if low < RAREST_SHOWN and high >= HARDLY_MEASURED:
+            return self.t("rate.sentence_unmeasured", share=self.share(rate))
         if low < RAREST_SHOWN:
             return self.t("rate.sentence_estimated", share=self.share(rate), commonest=self.share(high))
         bounds = {"share": self.share(rate), "rarest": self.share(low), "commonest": self.share(high)}

@@ -34,6 +34,7 @@ def test_rates_are_said_as_shares_of_searches(rate: float, english: str, chinese
 def test_sentence_names_the_interval_only_as_far_as_it_was_measured() -> None:
     assert "(95 % interval: 1 of 4,800 to 1 of 910)" in EN.false_alarms(0.0005, 0.00021, 0.0011)
     assert "95 % upper limit: 1 of 910" in EN.false_alarms(0.0005, 0.0, 0.0011)
+    assert "too few persons to measure" in EN.false_alarms(0.0005, 0.0, 1.0)
     assert "at most 1 of 910 " in EN.false_alarms(0.0, 0.0, 0.0011)
     assert "至多每 910 次中 1 次" in ZH.false_alarms(0.0, 0.0, 0.0011)
 
