@@ -46,7 +46,7 @@ class FailureThrottle:
                 self._failures.popitem(last=False)
 
     def note_refusal(self, address: str) -> bool:
-        """Note that a blocked address tried again; tell whether it is the first time, which is worth a record.
+        """Note that a blocked address tried again; tell whether it was for the first time.
 
         An address that keeps trying must not fill the audit trail.
         """
