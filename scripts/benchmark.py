@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.accuracy import accuracy
 from scripts.benchmark_search import Plan, SearchFigures, measure_search
 
 app = typer.Typer(no_args_is_help=True, help="How fast, and whether right, beside what others use.")
@@ -23,6 +24,9 @@ class Data(StrEnum):
 @app.callback()
 def benchmark() -> None:
     """Measure this machine."""
+
+
+app.command()(accuracy)
 
 
 @app.command()

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from fastapi.testclient import TestClient
-from httpx import Response
+from httpx2 import Response
 
 from service.database import Database
 from service.tables import AuditEvent, Base

@@ -44,13 +44,12 @@ def test_a_head_that_is_held_back_is_given_up(impatient: str, begun: bytes) -> N
 def flood(address: str, piece: bytes, *, pieces: int, pause_s: float = 0.0) -> int:
     """Send a head that never ends, and count the pieces that went before the server closed."""
     sent = 0
-    with connect(address) as connection:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-            while sent < pieces:
-                connection.sendall(piece)
-                sent += 1
-                time.sleep(pause_s)
+    with connect(address) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        while sent < pieces:
+            connection.sendall(piece)
+            sent += 1
+            time.sleep(pause_s)
     return sent
 
 
