@@ -184,7 +184,7 @@ def unsent(case: CaseView, form: OpinionForm, words: Words) -> list[Unsent]:
         if not entry.is_blank:
             parts = [_conclusion_word(entry.conclusion, words), entry.reason]
             parts += [
-                f"{words.term(words.codes.evidence_kinds, row.kind)}: {row.reference}"
+                f"{words.term(words.codes.evidence_kinds, row.kind)} {row.reference}"
                 for row in entry.given_evidence
             ]
             label = persons.get(key) or words.t("decision.manual_heading")

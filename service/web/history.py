@@ -93,7 +93,7 @@ def _evidence(evidence: Sequence[EvidenceItem], words: Words) -> str:
         return ""
     kinds = words.codes.evidence_kinds
     listed = words.join(f"{words.term(kinds, item.kind)} {item.reference}" for item in evidence)
-    return f"\n{words.t('decision.evidence')}: {listed}"
+    return "\n" + words.t("history.evidence", items=listed)
 
 
 def _recipient(recipient: str, words: Words) -> str:
