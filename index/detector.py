@@ -117,8 +117,17 @@ def fit_into_square(image: Image, size: int, *, border: float) -> tuple[Image, _
 class ScrfdModel:
     """insightface's SCRFD over a session of ours."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, manifest: DetectorManifest) -> None:
+    def __init__(
+        self, model_file: str, session: onnxruntime.InferenceSession, manifest: DetectorManifest
+    ) -> None:
         """Set up the class that decodes SCRFD's outputs.
+
+        Args:
+            model_file: The ONNX file that the session was made of. Where it leaves the size open, the
+                class makes a session per size from it, with the options of this one: published
+                detectors state their outputs' sizes for 640 x 640 only.
+            session: Explicit threads, processor only.
+            manifest: Preprocessing, sizes and thresholds.
 
         Raises:
             PackError: The model is not of this layout, or takes another size.
@@ -126,8 +135,7 @@ class ScrfdModel:
         where = f"{manifest.file}: layout 'scrfd'"
         if len(session.get_outputs()) not in (9, 15):
             raise PackError(f"{where} with five points has 9 or 15 outputs; see [detector] layout")
-        # One session serves every size; by default the class would build one per size from the file.
-        self._scrfd = SCRFD(session=session, static_shape_sessions=False)
+        self._scrfd = SCRFD(model_file, session=session)
         fixed = self._scrfd.static_input_size
         if fixed is not None and (fixed != (manifest.input_size,) * 2 or manifest.fallback_size):
             raise PackError(

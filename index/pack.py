@@ -188,7 +188,7 @@ def _load_detector(directory: Path, manifest: DetectorManifest, *, threads: int)
     session = _session(model, path, threads=threads)
     configure_opencv(threads)
     if manifest.layout == "scrfd":
-        return SquareDetector(ScrfdModel(session, manifest), manifest)
+        return SquareDetector(ScrfdModel(str(path), session, manifest), manifest)
     if len(session.get_outputs()) != 12:
         raise PackError(f"{manifest.file}: layout 'yunet' has 12 outputs; see [detector] layout")
     return SquareDetector(YunetModel(model, manifest), manifest)
