@@ -15,6 +15,9 @@ from scripts.demo_service import FIRST_OFFICER, SECOND_OFFICER, Keys
 SHOWN_CHARACTERS = 24
 """Of a portrait's base64."""
 
+RAREST_SAID = 1e-6
+"""Smaller false-alarm rates are said as this bound: no sample of searches supports more, see the pages."""
+
 
 def pictures_words(registry: DemoRegistry) -> Text:
     """Say where the pictures come from and what about them is not real."""
@@ -139,8 +142,8 @@ def one_of(rate: float) -> str:
     """Say a rate as `about 1 of 250`; larger than a half as `about 93 of 100`."""
     if rate > 0.5:
         return f"about {100 * rate:.0f} of 100"
-    if rate < 1e-9:
-        return "fewer than 1 of 1,000,000,000"
+    if rate < RAREST_SAID:
+        return "fewer than 1 of 1,000,000"
     exact = 1 / rate
     step = 10 ** max(0, len(str(int(exact))) - 2)
     return f"about 1 of {round(exact / step) * step:,}"

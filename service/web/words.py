@@ -12,8 +12,9 @@ from service.tables import now
 BEIJING = timezone(timedelta(hours=8))
 """All of China keeps one time without summer time, so pages need no table of zones."""
 
-RAREST_SHOWN = 1e-9
-"""A false-alarm rate below it is called rarer than it: no measurement reaches further."""
+RAREST_SHOWN = 1e-6
+"""A false-alarm rate below it is called rarer than it. A sample of thousands of searches supports no
+smaller figure, and a larger one than this would only impress; twins and siblings are commoner."""
 
 COMMONEST_AS_ONE_IN = 0.1
 """From here on "12 of 100 searches" is clearer than "1 of 8"."""
@@ -109,10 +110,10 @@ class Words:
 
     def false_alarms(self, rate: float, low: float, high: float) -> str:
         """Return the sentence that tells an officer how often strangers look this similar."""
-        if rate < RAREST_SHOWN:
-            return self.t("rate.sentence_at_most", share=self.share(max(high, RAREST_SHOWN)))
         if low < RAREST_SHOWN and high >= HARDLY_MEASURED:
             return self.t("rate.sentence_unmeasured", share=self.share(rate))
+        if rate < RAREST_SHOWN:
+            return self.t("rate.sentence_at_most", share=self.share(max(high, RAREST_SHOWN)))
         if low < RAREST_SHOWN:
             return self.t("rate.sentence_estimated", share=self.share(rate), commonest=self.share(high))
         bounds = {"share": self.share(rate), "rarest": self.share(low), "commonest": self.share(high)}

@@ -57,7 +57,7 @@ def printed(shown: RenderableType) -> str:
         (0.00987, "about 1 of 100"),
         (0.004, "about 1 of 250"),
         (0.0000123, "about 1 of 81,000"),
-        (1e-12, "fewer than 1 of 1,000,000,000"),
+        (1e-12, "fewer than 1 of 1,000,000"),
     ],
 )
 def test_rates_are_told_as_one_of_so_many(rate: float, words: str) -> None:

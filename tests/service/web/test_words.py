@@ -20,10 +20,10 @@ AT = datetime(2026, 3, 1, 17, 5, tzinfo=UTC)
         (0.0999, "1 of 10", "每 10 次中 1 次"),
         (0.1, "10 of 100", "每 100 次中 10 次"),
         (1.0, "100 of 100", "每 100 次中 100 次"),
-        (1.77e-7, "1 of 5,600,000", "每 560 万次中 1 次"),
-        (3.1e-9, "1 of 320,000,000", "每 3.2 亿次中 1 次"),
-        (1e-12, "fewer than 1 of 1,000,000,000", "少于每 10 亿次中 1 次"),
-        (0.0, "fewer than 1 of 1,000,000,000", "少于每 10 亿次中 1 次"),
+        (1.77e-5, "1 of 56,000", "每 5.6 万次中 1 次"),
+        (1e-6, "1 of 1,000,000", "每 100 万次中 1 次"),
+        (1.2e-9, "fewer than 1 of 1,000,000", "少于每 100 万次中 1 次"),
+        (0.0, "fewer than 1 of 1,000,000", "少于每 100 万次中 1 次"),
     ],
 )
 def test_rates_are_said_as_shares_of_searches(rate: float, english: str, chinese: str) -> None:
@@ -35,6 +35,7 @@ def test_sentence_names_the_interval_only_as_far_as_it_was_measured() -> None:
     assert "(95 % interval: 1 of 4,800 to 1 of 910)" in EN.false_alarms(0.0005, 0.00021, 0.0011)
     assert "95 % upper limit: 1 of 910" in EN.false_alarms(0.0005, 0.0, 0.0011)
     assert "too few persons to measure" in EN.false_alarms(0.0005, 0.0, 1.0)
+    assert "fewer than 1 of 1,000,000" in EN.false_alarms(1e-9, 0.0, 1.0)
     assert "at most 1 of 910 " in EN.false_alarms(0.0, 0.0, 0.0011)
     assert "至多每 910 次中 1 次" in ZH.false_alarms(0.0, 0.0, 0.0011)
 
