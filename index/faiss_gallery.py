@@ -27,9 +27,12 @@ from index.columns import empty_references, of_slice, sorted_join
 from index.compressed_scan import use_one_thread
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.ranking import checked_exclusions, checked_references, checked_vectors
-from index.segment_search import Depths, Question, search_segments
+from index.segment_search import Depths, Question, Run, search_segments
 from index.segments import COMPRESS_FROM, Buffer, Segment
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
+
+_HANDFUL = 32
+"""Most probes searched together; beyond eight a batch gains little (shared/performance.md, "Search")."""
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -133,16 +136,22 @@ class FaissGallery:
         rows = checked_vectors(probes, dimension=self.dimension)
         excluded = checked_exclusions(exclude, probes=len(rows), limit=limit)
         segments = self._state.all
-        compressed = any(segment.scan is not None for segment in segments)
-        question = Question(
-            vectors=rows,
-            threshold=threshold,
-            limit=limit,
-            exclude=excluded,
-            where=where,
-        )
-        run = self._in_threads if compressed else _here
-        return search_segments(segments, question, depths=self._depths, run=run, shares=self._threads)
+
+        def answer(first: int, count: int, run: Run, shares: int) -> list[list[Candidate]]:
+            """Search for some adjacent probes."""
+            mine = slice(first, first + count)
+            question = Question(rows[mine], threshold, limit, excluded[mine], where)
+            return search_segments(segments, question, depths=self._depths, run=run, shares=shares)
+
+        if not any(segment.scan is not None for segment in segments):
+            handfuls = range(0, len(rows), _HANDFUL)
+            return [found for first in handfuls for found in answer(first, _HANDFUL, _here, 1)]
+        if len(rows) < 2 * self._threads:
+            return answer(0, len(rows), self._in_threads, self._threads)
+        size = min(_HANDFUL, -(-len(rows) // self._threads))
+        handfuls = range(0, len(rows), size)
+        parts = self._in_threads(lambda first: answer(first, size, _here, 1), handfuls)
+        return [found for part in parts for found in part]
 
     def references(self) -> References:
         """Return a copy of everything enrolled; see `Gallery.references`."""

@@ -124,6 +124,21 @@ def exact_scores(probes: Vectors, vectors: Vectors) -> NDArray[np.float64]:
     return np.clip(scores, -1.0, 1.0, out=scores)
 
 
+def exact_pair_scores(probes: Vectors, vectors: Vectors) -> NDArray[np.float64]:
+    """Return the cosine of each probe with the row beside it, rounded like `exact_scores`.
+
+    Args:
+        probes: Shape (k, d).
+        vectors: Shape (k, d).
+
+    Returns:
+        Shape (k,).
+    """
+    scores = np.einsum("ij,ij->i", probes.astype(np.float64), vectors.astype(np.float64))
+    np.round(scores, SCORE_DECIMALS, out=scores)
+    return np.asarray(np.clip(scores, -1.0, 1.0), dtype=np.float64)
+
+
 def ranked_persons(
     scores: NDArray[np.float64],
     *,

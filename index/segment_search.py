@@ -7,21 +7,19 @@ deeper wherever a floor lies above it, until none does.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.compressed_scan import CompressedScan
-from index.ranking import exact_scores, fitting, ranked_persons
+from index.compressed_scan import CompressedScan, Hits
+from index.ranking import exact_pair_scores, fitting, ranked_persons
 from index.segments import Segment
 from index.types import Candidate, SearchFilter, Vectors
 
 _SCAN_ROWS = 16384
 """Rows scored by one matrix product of an exact scan: 32 MB at 512 dimensions."""
-
-_PROBES_TOGETHER = 32
-"""Probes in one piece of work; beyond eight a batch gains nothing (shared/performance.md, "Search")."""
 
 _MIN_DEPTH = 64
 _DEEPER = 4
@@ -36,7 +34,7 @@ class Question:
     """What is asked of every segment.
 
     Attributes:
-        vectors: Shape (n, d), the probes.
+        vectors: Shape (n, d), a handful of probes.
         threshold: References scoring below do not matter.
         limit: Longest list of persons wanted.
         exclude: One set of persons per probe to leave out.
@@ -56,45 +54,60 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one segment found for one probe.
+class Pairs:
+    """Probes and references that may belong together, k of them.
 
     Attributes:
-        rows: Shape (k,), rows of the segment that may matter.
-        scores: Shape (k,), their float32 scores.
-        person_keys: Shape (k,).
-        floor: Everything that matters at or above this score is in `rows`.
-        compressed: All compressed scores taken, descending; empty after an exact scan.
-        needed: How many of them were not too low to matter for the question's threshold.
-        step: Resolution of the scan's tables.
+        probes: Shape (k,), places in the question.
+        rows: Shape (k,), rows of one segment.
+        scores: Shape (k,), float32 cosines.
+        person_keys: Shape (k,), whose the rows are.
     """
 
+    probes: NDArray[np.intp]
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     person_keys: NDArray[np.int64]
-    floor: float = -np.inf
-    compressed: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-    needed: int = 0
-    step: float = 0.0
+
+    def taken(self, kept: NDArray[np.bool_]) -> "Pairs":
+        """Return some of the pairs."""
+        return Pairs(self.probes[kept], self.rows[kept], self.scores[kept], self.person_keys[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class Finds:
+    """What one segment found for n probes.
+
+    Attributes:
+        which: Shape (n,), the probes, as places in the question.
+        floors: Shape (n,): everything that matters at or above this score is among the pairs.
+        pairs: What was found.
+        hits: What the compressed scan returned, or None after an exact scan.
+    """
+
+    which: NDArray[np.intp]
+    floors: NDArray[np.float64]
+    pairs: Pairs
+    hits: Hits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Work for one thread: some probes in some segments.
+    """Some probes to search for in one segment.
 
     Attributes:
+        place: The segment, as a place in the list searched.
         which: The probes, as places in the question.
-        places: The segments, as places in the list searched.
-        depths: For each segment how many rows to take from its codes, 0 for an exact scan.
+        depth: How many rows to take from the segment's codes, 0 for an exact scan.
     """
 
+    place: int
     which: NDArray[np.intp]
-    places: list[int]
-    depths: list[int]
+    depth: int
 
 
-Run = Callable[[Callable[[Piece], list[list[Found]]], Sequence[Piece]], list[list[list[Found]]]]
-"""Applies a function to all pieces, in as many threads as it sees fit; results in order."""
+Run = Callable[[Callable[[list[Piece]], list[Finds]], Sequence[list[Piece]]], list[list[Finds]]]
+"""Applies a function to all shares of the work, in as many threads as it sees fit; results in order."""
 
 
 class Depths:
@@ -134,40 +147,48 @@ def search_segments(
         question: What is asked.
         depths: Experience with compressed scans, used and extended.
         run: Does the work.
-        shares: Into how many parts of about equal size to divide the segments.
+        shares: Into how many parts of about equal size to divide it.
 
     Returns:
         One candidate list per probe.
     """
 
-    def work(piece: Piece) -> list[list[Found]]:
-        """Search the segments of a piece; per segment one find per probe."""
-        return [
-            _scan(segments[place], question, piece.which, depth)
-            for place, depth in zip(piece.places, piece.depths, strict=True)
+    def work(pieces: list[Piece]) -> list[Finds]:
+        """Search for one share."""
+        return [_scan(segments[piece.place], question, piece) for piece in pieces]
+
+    every = np.arange(len(question.vectors))
+    floors = np.full((len(segments), len(every)), -np.inf)
+    pairs: list[Pairs] = [_NO_PAIRS] * len(segments)
+    matters = np.full(len(every), question.threshold)
+    todo = [Piece(place, every, depths.first(segment, question)) for place, segment in enumerate(segments)]
+    while todo:
+        divided = _divided(todo, segments, shares)
+        done = [
+            (piece, finds)
+            for share, results in zip(divided, run(work, divided), strict=True)
+            for piece, finds in zip(share, results, strict=True)
         ]
+        for piece, finds in done:
+            floors[piece.place, finds.which] = finds.floors
+            pairs[piece.place] = _updated(pairs[piece.place], finds)
+        matters = _what_matters(pairs, question)
+        for piece, finds in done:
+            _learn(segments[piece.place], question, finds, matters, depths)
+        todo = [
+            Piece(piece.place, short, _feasible(_DEEPER * piece.depth, segments[piece.place]))
+            for piece, _ in done
+            if len(short := np.flatnonzero(floors[piece.place] > matters))
+        ]
+    return _candidates(segments, question, pairs, matters)
 
-    answers: list[dict[int, Found]] = [{} for _ in question.vectors]
 
-    def do(pieces: Sequence[Piece]) -> None:
-        """Do the work and file the finds."""
-        for piece, results in zip(pieces, run(work, pieces), strict=True):
-            for place, founds in zip(piece.places, results, strict=True):
-                for probe, found in zip(piece.which.tolist(), founds, strict=True):
-                    answers[probe][place] = found
-
-    do(_first_pieces(segments, question, depths=depths, shares=shares))
-    matters = []
-    for probe, found in enumerate(answers):
-        matters.append(_what_matters(found, question))
-        while deeper := _deeper_pieces(segments, probe, found, matters[-1]):
-            do(deeper)
-            matters[-1] = _what_matters(found, question)
-    _learn(segments, question, answers, matters, depths)
-    return [
-        _candidates(segments, question, probe, found, score)
-        for probe, (found, score) in enumerate(zip(answers, matters, strict=True))
-    ]
+_NO_PAIRS = Pairs(
+    probes=np.empty(0, dtype=np.intp),
+    rows=np.empty(0, dtype=np.int64),
+    scores=np.empty(0, dtype=np.float32),
+    person_keys=np.empty(0, dtype=np.int64),
+)
 
 
 def _kind(segment: Segment, question: Question) -> tuple[int, int, int]:
@@ -181,180 +202,178 @@ def _feasible(depth: int, segment: Segment) -> int:
     return depth if segment.scan is not None and depth * _EXACT_SHARE <= len(segment) else 0
 
 
-def _first_pieces(
-    segments: Sequence[Segment], question: Question, *, depths: Depths, shares: int
-) -> list[Piece]:
-    """Divide the segments by size, largest first, and the probes into handfuls."""
-    parts: list[list[int]] = [[] for _ in range(shares)]
+def _divided(todo: Sequence[Piece], segments: Sequence[Segment], shares: int) -> list[list[Piece]]:
+    """Divide pieces into shares of about equal work, the largest first."""
+    divided: list[list[Piece]] = [[] for _ in range(shares)]
     rows = [0] * shares
-    for place in sorted(range(len(segments)), key=lambda place: -len(segments[place])):
-        smallest = rows.index(min(rows))
-        parts[smallest].append(place)
-        rows[smallest] += len(segments[place])
-    return [
-        Piece(
-            which=np.arange(start, min(start + _PROBES_TOGETHER, len(question.vectors))),
-            places=part,
-            depths=[depths.first(segments[place], question) for place in part],
-        )
-        for start in range(0, len(question.vectors), _PROBES_TOGETHER)
-        for part in parts
-        if part
-    ]
+    for piece in sorted(todo, key=lambda piece: -len(segments[piece.place])):
+        lightest = rows.index(min(rows))
+        divided[lightest].append(piece)
+        rows[lightest] += len(segments[piece.place])
+    return [share for share in divided if share]
 
 
-def _deeper_pieces(
-    segments: Sequence[Segment], probe: int, found: dict[int, Found], matters: float
-) -> list[Piece]:
-    """Return what is still to be done for one probe: segments whose floor is above what matters."""
-    return [
-        Piece(np.array([probe]), [place], [_feasible(_DEEPER * len(part.compressed), segments[place])])
-        for place, part in found.items()
-        if part.floor > matters
-    ]
-
-
-def _scan(segment: Segment, question: Question, which: NDArray[np.intp], depth: int) -> list[Found]:
+def _scan(segment: Segment, question: Question, piece: Piece) -> Finds:
     """Search one segment for some probes."""
-    if depth and segment.scan is not None:
-        return _scan_codes(segment, segment.scan, question, which, depth)
-    return _scan_exactly(segment, question, which)
+    if piece.depth and segment.scan is not None:
+        return _scan_codes(segment, segment.scan, question, piece)
+    return _scan_exactly(segment, question, piece.which)
 
 
-def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp]) -> list[Found]:
+def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp]) -> Finds:
     """Compare some probes with every row."""
     scores = np.empty((len(which), len(segment)), dtype=np.float32)
     probes = question.vectors[which]
     for first, block in segment.store.blocks(_SCAN_ROWS):
         np.matmul(probes, block.T, out=scores[:, first : first + len(block)])
-    kept = segment.alive
+    near = scores >= question.threshold - question.tolerance
+    near &= segment.alive
     if question.where is not None:
-        kept = kept & fitting(question.where, sexes=segment.sexes, birth_years=segment.birth_years)
-    founds = []
-    for probe, row in zip(which.tolist(), scores, strict=True):
-        rows = np.flatnonzero(kept & (row >= question.threshold - question.tolerance))
-        founds.append(Found(*_strongest(segment, question, probe, rows, row[rows])))
-    return founds
+        near &= fitting(question.where, sexes=segment.sexes, birth_years=segment.birth_years)
+    places, rows = np.nonzero(near)
+    pairs = _worth_keeping(segment, question, which[places], rows, scores[places, rows])
+    return Finds(which, np.full(len(which), -np.inf), pairs)
 
 
-def _scan_codes(
-    segment: Segment, scan: CompressedScan, question: Question, which: NDArray[np.intp], depth: int
-) -> list[Found]:
+def _scan_codes(segment: Segment, scan: CompressedScan, question: Question, piece: Piece) -> Finds:
     """Compare some probes with the rows that the compressed scan ranks best."""
-    hits = scan.search(question.vectors[which], depth=depth)
+    which = piece.which
+    hits = scan.search(question.vectors[which], depth=piece.depth)
     cuts = scan.cut(np.full(len(which), question.threshold), steps=hits.steps)
-    needed = (hits.scores >= cuts[:, None]).sum(axis=1)
-    founds = []
-    for i, probe in enumerate(which.tolist()):
-        rows = hits.rows[i, : needed[i]]
-        rows = rows[segment.alive[rows]]
-        if question.where is not None:
-            fits = fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
-            rows = rows[fits]
-        scores = np.einsum("ij,j->i", segment.store.gather(rows), question.vectors[probe])
-        near = scores >= question.threshold - question.tolerance
-        strongest = _strongest(segment, question, probe, rows[near], scores[near])
-        founds.append(
-            Found(
-                *strongest,
-                floor=float(hits.floor[i]),
-                compressed=hits.scores[i],
-                needed=int(needed[i]),
-                step=float(hits.steps[i]),
-            )
-        )
-    return founds
+    places, columns = np.nonzero(hits.scores >= cuts[:, None])
+    rows = hits.rows[places, columns]
+    kept = segment.alive[rows]
+    if question.where is not None:
+        kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
+    places, rows = places[kept], rows[kept]
+    scores = _pair_scores(question.vectors[which], segment.store.gather(rows), places)
+    near = scores >= question.threshold - question.tolerance
+    pairs = _worth_keeping(segment, question, which[places[near]], rows[near], scores[near])
+    return Finds(which, hits.floor, pairs, hits)
 
 
-def _strongest(
-    segment: Segment,
-    question: Question,
-    probe: int,
-    rows: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Leave out excluded persons, and references too weak for a list of `limit` persons.
+def _pair_scores(probes: Vectors, vectors: Vectors, places: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the cosine of each vector with its probe.
+
+    Args:
+        probes: Shape (n, d).
+        vectors: Shape (k, d).
+        places: Shape (k,), ascending: which probe belongs to each vector.
 
     Returns:
-        Rows, scores and person keys of what may still matter.
+        Shape (k,).
     """
-    person_keys = segment.person_keys[rows]
-    if question.exclude[probe]:
-        kept = ~np.isin(person_keys, list(question.exclude[probe]))
-        rows, scores, person_keys = rows[kept], scores[kept], person_keys[kept]
-    taken = 4 * question.limit + 64
-    while taken < len(rows):
-        best = np.argpartition(-scores, taken)[:taken]
-        last = _score_of_last(scores[best], person_keys[best], question.limit)
-        if last is not None:
-            kept = scores >= last - 2.0 * question.tolerance
-            return rows[kept], scores[kept], person_keys[kept]
-        taken *= 4
-    return rows, scores, person_keys
+    scores = np.empty(len(vectors), dtype=np.float32)
+    bounds = np.searchsorted(places, np.arange(len(probes) + 1))
+    for probe, first, last in zip(probes, bounds[:-1], bounds[1:], strict=True):
+        np.einsum("ij,j->i", vectors[first:last], probe, out=scores[first:last])
+    return scores
 
 
-def _score_of_last(scores: NDArray[np.float32], person_keys: NDArray[np.int64], limit: int) -> float | None:
-    """Return the best score of the last person in a list of `limit`, or None where there are fewer."""
-    if len(scores) < limit:
-        return None
-    order = np.argsort(-scores)
-    _, first = np.unique(person_keys[order], return_index=True)
-    if len(first) < limit:
-        return None
-    return float(scores[order[np.partition(first, limit - 1)[limit - 1]]])
+def _worth_keeping(
+    segment: Segment,
+    question: Question,
+    probes: NDArray[np.intp],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> Pairs:
+    """Leave out excluded persons, and references too weak for a list of `limit` persons.
+
+    Args:
+        segment: Whose rows these are.
+        question: What is asked.
+        probes: Shape (k,), ascending places in the question.
+        rows: Shape (k,).
+        scores: Shape (k,).
+    """
+    pairs = Pairs(probes, rows, scores, segment.person_keys[rows])
+    kept = np.ones(len(rows), dtype=np.bool_)
+    found, first = np.unique(probes, return_index=True)
+    for probe, (start, stop) in zip(found.tolist(), pairwise([*first.tolist(), len(rows)]), strict=True):
+        mine = kept[start:stop]
+        if question.exclude[probe]:
+            mine &= ~np.isin(pairs.person_keys[start:stop], list(question.exclude[probe]))
+        if mine.sum() > 4 * question.limit + _MIN_DEPTH:
+            lowest = _score_of_last(scores[start:stop][mine], pairs.person_keys[start:stop][mine], question)
+            mine &= scores[start:stop] >= lowest - 2.0 * question.tolerance
+    return pairs.taken(kept)
 
 
-def _what_matters(found: dict[int, Found], question: Question) -> float:
-    """Return the score below which no reference can come into the list any more."""
-    if sum(len(part.rows) for part in found.values()) < question.limit:
-        return question.threshold
-    scores = np.concatenate([part.scores for part in found.values()])
-    person_keys = np.concatenate([part.person_keys for part in found.values()])
-    last = _score_of_last(scores, person_keys, question.limit)
-    return question.threshold if last is None else max(question.threshold, last - 2.0 * question.tolerance)
+def _score_of_last(scores: NDArray[np.float32], person_keys: NDArray[np.int64], question: Question) -> float:
+    """Return the best score of the last person who fits a list, or the threshold where all fit."""
+    taken = min(len(scores), 2 * question.limit + _MIN_DEPTH)
+    while True:
+        best = np.argpartition(-scores, taken - 1)[:taken] if taken < len(scores) else np.arange(len(scores))
+        order = best[np.argsort(-scores[best])]
+        _, first = np.unique(person_keys[order], return_index=True)
+        if len(first) >= question.limit:
+            return float(scores[order[np.sort(first)[question.limit - 1]]])
+        if taken == len(scores):
+            return question.threshold
+        taken = min(4 * taken, len(scores))
+
+
+def _updated(pairs: Pairs, finds: Finds) -> Pairs:
+    """Replace what was found before for the probes of newer finds."""
+    if len(pairs.probes) == 0:
+        return finds.pairs
+    old, new = pairs.taken(~np.isin(pairs.probes, finds.which)), finds.pairs
+    return Pairs(
+        np.concatenate([old.probes, new.probes]),
+        np.concatenate([old.rows, new.rows]),
+        np.concatenate([old.scores, new.scores]),
+        np.concatenate([old.person_keys, new.person_keys]),
+    )
+
+
+def _what_matters(pairs: Sequence[Pairs], question: Question) -> NDArray[np.float64]:
+    """Return for each probe the score below which no reference can come into its list any more."""
+    matters = np.full(len(question.vectors), question.threshold)
+    probes = np.concatenate([part.probes for part in pairs]) if pairs else np.empty(0, dtype=np.intp)
+    counts = np.bincount(probes, minlength=len(matters))
+    if counts.max(initial=0) < question.limit:
+        return matters
+    scores = np.concatenate([part.scores for part in pairs])
+    person_keys = np.concatenate([part.person_keys for part in pairs])
+    for probe in np.flatnonzero(counts >= question.limit):
+        mine = probes == probe
+        lowest = _score_of_last(scores[mine], person_keys[mine], question)
+        matters[probe] = max(question.threshold, lowest - 2.0 * question.tolerance)
+    return matters
 
 
 def _learn(
-    segments: Sequence[Segment],
-    question: Question,
-    answers: Sequence[dict[int, Found]],
-    matters: Sequence[float],
-    depths: Depths,
+    segment: Segment, question: Question, finds: Finds, matters: NDArray[np.float64], depths: Depths
 ) -> None:
     """Note how many compressed scores were not too low for what mattered in the end."""
-    for place, segment in enumerate(segments):
-        if segment.scan is None or not answers:
-            continue
-        needed = [
-            _needed(segment.scan, found[place], score) if score > question.threshold else found[place].needed
-            for found, score in zip(answers, matters, strict=True)
-        ]
-        depths.learn(segment, question, max(needed))
-
-
-def _needed(scan: CompressedScan, found: Found, matters: float) -> int:
-    """Return how many compressed scores lie at or above the cut of what mattered."""
-    cut = scan.cut(np.array([matters]), steps=np.array([found.step]))
-    return int((found.compressed >= cut).sum())
+    if finds.hits is not None and segment.scan is not None:
+        cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
+        depths.learn(segment, question, int((finds.hits.scores >= cuts[:, None]).sum(axis=1).max()))
 
 
 def _candidates(
-    segments: Sequence[Segment], question: Question, probe: int, found: dict[int, Found], matters: float
-) -> list[Candidate]:
+    segments: Sequence[Segment], question: Question, pairs: Sequence[Pairs], matters: NDArray[np.float64]
+) -> list[list[Candidate]]:
     """Score the finalists exactly and rank their persons."""
-    finalists = [
-        (segments[place], part.rows[part.scores >= matters - question.tolerance])
-        for place, part in found.items()
-    ]
-    finalists = [(segment, rows) for segment, rows in finalists if len(rows)]
-    if not finalists:
-        return []
-    vectors = np.concatenate([segment.store.gather(rows) for segment, rows in finalists])
-    scores = exact_scores(question.vectors[probe : probe + 1], vectors)[0]
-    kept = scores >= question.threshold
-    return ranked_persons(
-        scores[kept],
-        reference_ids=np.concatenate([segment.reference_ids[rows] for segment, rows in finalists])[kept],
-        person_keys=np.concatenate([segment.person_keys[rows] for segment, rows in finalists])[kept],
-        limit=question.limit,
+    found: list[list[Candidate]] = [[] for _ in question.vectors]
+    final = [part.taken(part.scores >= matters[part.probes] - question.tolerance) for part in pairs]
+    probes = np.concatenate([part.probes for part in final]) if final else np.empty(0, dtype=np.intp)
+    if len(probes) == 0:
+        return found
+    vectors = np.concatenate(
+        [segment.store.gather(part.rows) for segment, part in zip(segments, final, strict=True)]
     )
+    reference_ids = np.concatenate(
+        [segment.reference_ids[part.rows] for segment, part in zip(segments, final, strict=True)]
+    )
+    person_keys = np.concatenate([part.person_keys for part in final])
+    scores = exact_pair_scores(question.vectors[probes], vectors)
+    for probe in np.unique(probes).tolist():
+        mine = (probes == probe) & (scores >= question.threshold)
+        found[probe] = ranked_persons(
+            scores[mine],
+            reference_ids=reference_ids[mine],
+            person_keys=person_keys[mine],
+            limit=question.limit,
+        )
+    return found

@@ -233,7 +233,7 @@ def test_changes_during_a_rewrite_are_not_lost() -> None:
         while not stop.is_set():
             gallery.compact()
 
-    thread = threading.Thread(target=compact)
+    thread = threading.Thread(target=compact, daemon=True)
     thread.start()
     fresh = random_vectors(200, seed=24)
     for i in range(200):

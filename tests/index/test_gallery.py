@@ -303,7 +303,7 @@ def test_searches_beside_a_writer_always_see_the_untouched_references(make: Make
             if [candidates[0].reference_id for candidates in found] != list(range(1, 51)):
                 problems.append("a lasting reference was missed")
 
-    threads = [threading.Thread(target=search) for _ in range(2)]
+    threads = [threading.Thread(target=search, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     newcomers = random_vectors(60, seed=34)
