@@ -41,5 +41,5 @@ def test_the_table_of_the_made_pack_gives_a_threshold_for_a_small_gallery(tmp_pa
         contract_id="0" * 64,
         created_at=now(),
     )
-    assert 0.2 < calibration.threshold < 0.3
+    assert 0.30 < calibration.threshold < 0.35  # one pair in 800: between these rows of the table
     assert calibration.fpir.value == pytest.approx(0.01, rel=0.01)
