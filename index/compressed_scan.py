@@ -44,6 +44,9 @@ from index.types import Vectors
 MISS_PROBABILITY = 1e-9
 """Chance that a scan complete down to T loses one given reference that scores T or more."""
 
+_SURE = math.sqrt(2.0 * math.log(1.0 / MISS_PROBABILITY))
+"""Standard deviations that a sub-Gaussian variable exceeds with at most that probability."""
+
 CODEBOOK_VERSION = 1
 """Names the sixteen points below."""
 
@@ -100,6 +103,7 @@ class Hits:
     Attributes:
         rows: Shape (n, k), rows of the scanned vectors, best compressed score first.
         scores: Shape (n, k), the compressed scores, descending.
+        near: Shape (n,), how many of them are not too low for the threshold asked for.
         steps: Shape (n,), resolution of the lookup tables that FAISS made for each probe.
         floor: Shape (n,): every row of a true score at or above this is in `rows`, each except
             with probability `MISS_PROBABILITY`; minus infinity where all rows were returned.
@@ -107,6 +111,7 @@ class Hits:
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
+    near: NDArray[np.intp]
     steps: NDArray[np.float64]
     floor: NDArray[np.float64]
 
@@ -130,14 +135,15 @@ class CompressedScan:
             stop = min(start + _ENCODE_ROWS, len(vectors))
             codes[start:stop], quality = _encoded(self._rotate(np.asarray(vectors[start:stop])))
             worst = _worst(np.concatenate([worst, quality], axis=1))
-        self._alignment, self._spread = worst
+        self._alignment, spread = worst
+        self._swing = _SURE * spread / math.sqrt(rotation.padded - 1)
         self._index = _index_of(codes, rotation.padded)
 
     def __len__(self) -> int:
         """Return the number of vectors, m."""
         return self._size
 
-    def search(self, probes: Vectors, *, depth: int) -> Hits:
+    def search(self, probes: Vectors, *, depth: int, threshold: float = -1.0) -> Hits:
         """Return the `depth` references with the best compressed scores for each probe.
 
         FAISS uses as many threads as the calling thread allows it; see `use_one_thread`.
@@ -145,16 +151,17 @@ class CompressedScan:
         Args:
             probes: Shape (n, d), rows of norm 1.
             depth: How many to return, at least 1; no more than there are come back.
+            threshold: T, from which true scores matter.
         """
         rotated = self._rotate(probes)
         steps = _table_steps(rotated)
         depth = min(depth, self._size)
         scores, rows = self._index.search(rotated, depth)
-        if depth == self._size:
-            floor = np.full(len(rows), -np.inf)
-        else:
-            floor = self.floor(scores[:, -1].astype(np.float64), steps=steps)
-        return Hits(rows=rows, scores=scores, steps=steps, floor=floor)
+        margins = self._margins(steps)
+        near = (scores >= self._cut(threshold, *margins)[:, None]).sum(axis=1)
+        complete = depth == self._size
+        floor = np.full(len(rows), -np.inf) if complete else self._floor(scores[:, -1], *margins)
+        return Hits(rows=rows, scores=scores, near=near, steps=steps, floor=floor)
 
     def cut(self, thresholds: NDArray[np.float64], *, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the compressed score at or above which a reference of true score >= T lies.
@@ -169,10 +176,7 @@ class CompressedScan:
         Returns:
             Shape (n,); minus infinity for T below 0, where nothing is known.
         """
-        swing, rounding = self._margins(steps)
-        known = np.clip(thresholds, 0.0, 1.0)[:, None]
-        cuts = self._alignment * known - swing * np.sqrt(1.0 - known**2) - rounding
-        return np.where(thresholds < 0.0, -np.inf, cuts.min(axis=1))
+        return self._cut(thresholds[:, None], *self._margins(steps))
 
     def floor(self, scores: NDArray[np.float64], *, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Undo `cut`: the lowest threshold whose cut is above these compressed scores.
@@ -184,11 +188,29 @@ class CompressedScan:
         Returns:
             Shape (n,), 0 to 1; 2 where no threshold has so high a cut.
         """
-        swing, rounding = self._margins(steps)
+        return self._floor(scores, *self._margins(steps))
+
+    def _cut(
+        self,
+        thresholds: float | NDArray[np.float64],
+        swing: NDArray[np.float64],
+        rounding: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Compute `cut` from margins; thresholds are one number or of shape (n, 1)."""
+        known = np.minimum(np.maximum(thresholds, 0.0), 1.0)
+        cuts = self._alignment * known - swing * np.sqrt(1.0 - known * known) - rounding
+        cuts[np.broadcast_to(np.less(thresholds, 0.0), cuts.shape)] = -np.inf
+        return np.asarray(cuts.min(axis=1))
+
+    def _floor(
+        self, scores: NDArray[np.floating], swing: NDArray[np.float64], rounding: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Compute `floor` from margins: solve a·T - swing·sqrt(1-T²) = score + rounding for T."""
         height = (scores[:, None] + rounding) / np.hypot(self._alignment, swing)
-        angle = np.arctan2(swing, self._alignment) + np.arcsin(np.clip(height, -1.0, 1.0))
-        reachable = (height <= 1.0) & (angle <= math.pi / 2.0)
-        floors = np.where(reachable, np.sin(np.clip(angle, 0.0, math.pi / 2.0)), 2.0)
+        tilt = np.arctan2(swing, self._alignment)
+        angle = tilt + np.arcsin(np.minimum(np.maximum(height, -1.0), 1.0))
+        floors = np.sin(np.minimum(np.maximum(angle, 0.0), math.pi / 2.0))
+        floors[(height > 1.0) | (angle > math.pi / 2.0)] = 2.0
         return np.asarray(floors.max(axis=1))
 
     def _margins(self, steps: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -197,10 +219,8 @@ class CompressedScan:
         Returns:
             Shape (n, kept) and (n, 1), for the worst references kept.
         """
-        sure = math.sqrt(2.0 * math.log(1.0 / MISS_PROBABILITY))
-        rounding = sure * math.sqrt(self._padded / 8.0) * steps[:, None]
-        swing = sure * self._spread / math.sqrt(self._padded - 1)
-        return np.hypot(swing, rounding) - rounding, rounding + _SLACK
+        rounding = _SURE * math.sqrt(self._padded / 8.0) * steps[:, None]
+        return np.hypot(self._swing, rounding) - rounding, rounding + _SLACK
 
 
 def use_one_thread() -> None:

@@ -17,13 +17,14 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count, pairwise
 from typing import TypeVar
 
 import numpy as np
 
 from index.columns import empty_references, of_slice, sorted_join
+from index.combining import Combiner
 from index.compressed_scan import use_one_thread
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.ranking import checked_exclusions, checked_references, checked_vectors
@@ -65,6 +66,9 @@ class FaissGallery:
         self._compact_after_s = compact_after_s
         self._numbers = count(1)
         self._depths = Depths()
+        self._combiner: Combiner[tuple[Vectors, frozenset[int]], list[Candidate]] = Combiner(
+            slots=self._threads, most=_HANDFUL
+        )
         self._writer = threading.Lock()
         self._upkeep = _Upkeep()
         weakref.finalize(self, self._upkeep.gone.set)
@@ -135,23 +139,39 @@ class FaissGallery:
         """Find the persons closest to each probe; see `Gallery.search`."""
         rows = checked_vectors(probes, dimension=self.dimension)
         excluded = checked_exclusions(exclude, probes=len(rows), limit=limit)
-        segments = self._state.all
-
-        def answer(first: int, count: int, run: Run, shares: int) -> list[list[Candidate]]:
-            """Search for some adjacent probes."""
-            mine = slice(first, first + count)
-            question = Question(rows[mine], threshold, limit, excluded[mine], where)
-            return search_segments(segments, question, depths=self._depths, run=run, shares=shares)
-
-        if not any(segment.scan is not None for segment in segments):
-            handfuls = range(0, len(rows), _HANDFUL)
-            return [found for first in handfuls for found in answer(first, _HANDFUL, _here, 1)]
-        if len(rows) < 2 * self._threads:
-            return answer(0, len(rows), self._in_threads, self._threads)
-        size = min(_HANDFUL, -(-len(rows) // self._threads))
-        handfuls = range(0, len(rows), size)
-        parts = self._in_threads(lambda first: answer(first, size, _here, 1), handfuls)
+        if len(rows) == 1:
+            kind = (limit, threshold, where)
+            return [self._combiner.ask(kind, (rows[0], excluded[0]), partial(self._answer, *kind))]
+        size = min(_HANDFUL, max(1, -(-len(rows) // self._threads)))
+        handfuls = [slice(first, first + size) for first in range(0, len(rows), size)]
+        parts = self._in_threads(
+            lambda mine: self._searched(Question(rows[mine], threshold, limit, excluded[mine], where)),
+            handfuls,
+        )
         return [found for part in parts for found in part]
+
+    def _answer(
+        self,
+        limit: int,
+        threshold: float,
+        where: SearchFilter | None,
+        requests: Sequence[tuple[Vectors, frozenset[int]]],
+        alone: bool,
+    ) -> list[list[Candidate]]:
+        """Search for probes that came one by one; a lone one gets all threads."""
+        vectors = np.stack([vector for vector, _ in requests])
+        question = Question(vectors, threshold, limit, [excluded for _, excluded in requests], where)
+        if alone:
+            return self._searched(question, run=self._in_threads, shares=self._threads)
+        return self._in_threads(self._searched, [question])[0]
+
+    def _searched(
+        self, question: Question, *, run: Run | None = None, shares: int = 1
+    ) -> list[list[Candidate]]:
+        """Search everything that is enrolled now, in this thread unless told otherwise."""
+        return search_segments(
+            self._state.all, question, depths=self._depths, run=run or _here, shares=shares
+        )
 
     def references(self) -> References:
         """Return a copy of everything enrolled; see `Gallery.references`."""

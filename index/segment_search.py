@@ -238,10 +238,9 @@ def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp])
 def _scan_codes(segment: Segment, scan: CompressedScan, question: Question, piece: Piece) -> Finds:
     """Compare some probes with the rows that the compressed scan ranks best."""
     which = piece.which
-    hits = scan.search(question.vectors[which], depth=piece.depth)
-    cuts = scan.cut(np.full(len(which), question.threshold), steps=hits.steps)
-    places, columns = np.nonzero(hits.scores >= cuts[:, None])
-    rows = hits.rows[places, columns]
+    hits = scan.search(question.vectors[which], depth=piece.depth, threshold=question.threshold)
+    places = np.repeat(np.arange(len(which)), hits.near)
+    rows = np.concatenate([row[:near] for row, near in zip(hits.rows, hits.near.tolist(), strict=True)])
     kept = segment.alive[rows]
     if question.where is not None:
         kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
@@ -346,9 +345,13 @@ def _learn(
     segment: Segment, question: Question, finds: Finds, matters: NDArray[np.float64], depths: Depths
 ) -> None:
     """Note how many compressed scores were not too low for what mattered in the end."""
-    if finds.hits is not None and segment.scan is not None:
+    if finds.hits is None or segment.scan is None:
+        return
+    needed = finds.hits.near
+    if (matters[finds.which] > question.threshold).any():
         cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
-        depths.learn(segment, question, int((finds.hits.scores >= cuts[:, None]).sum(axis=1).max()))
+        needed = (finds.hits.scores >= cuts[:, None]).sum(axis=1)
+    depths.learn(segment, question, int(needed.max()))
 
 
 def _candidates(
