@@ -44,6 +44,10 @@ class NotReadyError(GalleryError):
     """No complete generation is loaded, so no search may answer."""
 
 
+class BackendError(GalleryError):
+    """The server behind a gallery failed, did not answer, or belongs to another writer by now."""
+
+
 class GenerationError(GalleryError):
     """A generation on disk is damaged, incomplete or made by another pack."""
 

@@ -9,12 +9,14 @@ import pytest
 from index.extraction import Extractor
 from index.pack import load_pack
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.milvus"]
 
 PROMISES = {
     "faces": "REQUIRE_FACES",
     "browser": "REQUIRE_BROWSER",
     "postgres": "REQUIRE_POSTGRES",
+    "milvus": "REQUIRE_MILVUS",
+    "ray": "REQUIRE_RAY",
 }
 """Environment variables that turn a skip into a failure, by mark."""
 

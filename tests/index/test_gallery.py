@@ -22,9 +22,12 @@ Maker = Callable[[int, References | None], Gallery]
 MAKERS: dict[str, Maker] = {"exact": ExactGallery, "faiss": FaissGallery}
 
 
-@pytest.fixture(params=sorted(MAKERS))
+@pytest.fixture(params=[*sorted(MAKERS), pytest.param("milvus", marks=pytest.mark.milvus)])
 def make(request: pytest.FixtureRequest) -> Maker:
     """The constructor of one backend: dimension and initial references."""
+    if request.param == "milvus":
+        maker: Maker = request.getfixturevalue("make_milvus")
+        return maker
     return MAKERS[request.param]
 
 
