@@ -97,16 +97,12 @@ class Installation:
         Raises:
             CommandError: The command failed.
         """
-        name = f"client-{time.time_ns()}"
-        return self._key("client", "add", name, *(part for scope in scopes for part in ("--scope", scope)))
-
-    def add_officer(self, login: str, *, role: str, division: str) -> str:
-        """Make an officer's account and return the access key.
-
-        Raises:
-            CommandError: The command failed.
-        """
-        return self._key("officer", "add", login, "--name", login, "--role", role, "--division", division)
+        wanted = [part for scope in scopes for part in ("--scope", scope)]
+        added = self.run("client", "add", f"client-{time.time_ns()}", *wanted)
+        key = re.search(r"op_[0-9a-f]+_\S+", added.stdout)
+        if key is None:
+            raise CommandError(f"no client could be added: {added.stdout[-500:]}")
+        return key[0]
 
     def start(self) -> "Serving":
         """Run `oneperson serve` and wait until it is ready.
@@ -152,13 +148,6 @@ class Installation:
             encoding="utf-8",
             check=False,
         )
-
-    def _key(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        key = re.search(r"op_[0-9a-f]+_\S+", done.stdout)
-        if key is None:
-            raise CommandError(f"no account could be added: {done.stdout[-500:]}")
-        return key[0]
 
 
 @dataclass(frozen=True, slots=True)
