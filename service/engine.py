@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import TypeVar
@@ -67,7 +67,7 @@ class Engine:
         """Run a job in the pool and wait for it.
 
         Raises:
-            OverloadedError: The queue is full.
+            OverloadedError: The queue is full, or the service is stopping.
             SearchTimeoutError: It did not finish in time; if it has not begun it never will.
         """
         if not self._slots.acquire(blocking=False):
@@ -76,12 +76,14 @@ class Engine:
             self._pending += 1
         try:
             future = self._pool.submit(job)
-        except BaseException:
+        except RuntimeError as error:  # The pool has been shut down.
             self._release()
-            raise
+            raise OverloadedError("The service is stopping; try again in a moment.") from error
         future.add_done_callback(self._finished)
         try:
             return future.result(timeout=timeout_s)
+        except CancelledError as error:
+            raise OverloadedError("The service is stopping; try again in a moment.") from error
         except FutureTimeoutError as error:
             if future.done():
                 return future.result()  # It ended in the last moment, or the time-out is the job's own.

@@ -33,6 +33,9 @@ BODY_TIMEOUT_S = 60.0
 DRAIN_S = 5.0
 """Seconds that a refused body is still read and dropped, so that the sender gets to read the answer."""
 
+DRAIN_BODIES = 4
+"""Times the longest body that is dropped so; what is left unread beyond resets the connection."""
+
 log = structlog.get_logger("service.access")
 
 
@@ -157,7 +160,7 @@ class _Body:
     async def _drain(self) -> None:
         deadline = time.monotonic() + DRAIN_S
         dropped = 0
-        while not self._complete and dropped <= self._max_bytes:
+        while not self._complete and dropped <= DRAIN_BODIES * self._max_bytes:
             try:
                 message = await self._next(deadline)
             except HTTPException:

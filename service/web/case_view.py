@@ -217,7 +217,7 @@ def _candidate_picture(
     shown = best or held[0]
     caption = _dated(words.t("case.candidate", rank=candidate.rank), shown.taken_on, words)
     if best is None:
-        caption += words.t("case.other_portrait")
+        caption = words.t("case.other_portrait", caption=caption)
     address = f"/cases/{case.id}/portraits/{shown.reference_id}"
     return Picture(address, alt, caption, mark_words(shown.marks, words))
 

@@ -97,10 +97,10 @@ def test_false_alarm_rate_is_a_sentence_with_its_interval(desk: Desk) -> None:
 
 def test_extrapolated_rate_is_marked(desk: Desk) -> None:
     case_id, browser = desk.case(), desk.browser("zhang")
-    rates = {"false_alarm_rate": 1e-7, "false_alarm_low": 0.0, "false_alarm_high": 0.001}
+    rates = {"false_alarm_rate": 1e-5, "false_alarm_low": 0.0, "false_alarm_high": 0.001}
     alter_candidate(desk, case_id, **rates, extrapolated=True)
     page = desk.read(browser, f"/cases/{case_id}")
-    assert "estimated 1 of 10,000,000" in page.text
+    assert "estimated 1 of 100,000" in page.text
     assert "95 % upper limit: 1 of 1,000" in page.text
     assert "Extrapolated" in page.text
 
