@@ -30,7 +30,7 @@ def without(references: References, reference_ids: NDArray[np.int64]) -> Referen
 
 
 def sorted_join(parts: Sequence[References]) -> References:
-    """Join one or more sets that share no id, by ascending reference_id."""
+    """Copy one or more sets that share no id into one, by ascending reference_id."""
     joined = References(
         reference_ids=np.concatenate([part.reference_ids for part in parts]),
         person_keys=np.concatenate([part.person_keys for part in parts]),

@@ -37,6 +37,9 @@ class VectorStore(Protocol):
     def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
         """Yield the first row and the vectors of each block of at most `size` rows."""
 
+    def whole(self) -> Vectors:
+        """Return all vectors, shape (m, d), not to be changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArrayStore:
@@ -60,6 +63,10 @@ class ArrayStore:
         """Yield the first row and the vectors of each block of at most `size` rows."""
         for first in range(0, len(self.array), size):
             yield first, np.asarray(self.array[first : first + size])
+
+    def whole(self) -> Vectors:
+        """Return all vectors, shape (m, d), not to be changed."""
+        return self.array
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,14 @@ class Segment:
         return present
 
     def living(self) -> References:
-        """Copy the references that live, by ascending reference_id."""
+        """Return the references that live, by ascending reference_id; do not change them.
+
+        They are copies unless everything lives, so that a large segment is not copied for nothing.
+        """
+        if not self.dead and self.by_person is not None:
+            return References(
+                self.reference_ids, self.person_keys, self.sexes, self.birth_years, self.store.whole()
+            )
         rows = np.flatnonzero(self.alive)
         rows = rows[np.argsort(self.reference_ids[rows], kind="stable")]
         return References(
