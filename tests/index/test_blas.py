@@ -45,8 +45,7 @@ def test_an_unreadable_list_leaves_the_kernels_to_openblas(tmp_path: Path, conte
 def test_tuning_imports_neither_numpy_nor_faiss() -> None:
     """Both read the settings at their import, so the module that makes them must come first."""
     program = (
-        "import index.blas, sys; index.blas.tune_blas();"
-        "print('numpy' in sys.modules, 'faiss' in sys.modules)"
+        "import index.blas, sys; index.blas.tune_blas();print('numpy' in sys.modules, 'faiss' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
