@@ -13,7 +13,7 @@ from scripts.failures import CommandError
 from scripts.progress import progress
 from scripts.storage import prepared_database
 from service.engine import find_pack
-from service.galleries.rebuild import IncompleteError
+from service.galleries.keeper import IncompleteError
 from service.settings import load_settings
 from service.sweeps.pairs import Comparison, all_steps, find_pairs, forget, plan
 from service.sweeps.service import FoundPair, Opened, describe, open_cases

@@ -7,19 +7,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from index.errors import GenerationError
+from index.errors import BackendError, GenerationError
 from index.pack import Pack, load_pack
-from index.snapshot import rollback as roll_back
 from scripts.progress import progress
 from scripts.storage import prepared_database
 from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
 from service.engine import find_pack
-from service.galleries.keeper import gallery_place
+from service.galleries.backends import backend_of
+from service.galleries.keeper import IncompleteError, gallery_place
 from service.galleries.rebuild import (
     Encoded,
-    IncompleteError,
     count_missing,
     encode_missing,
     write_generations,
@@ -55,7 +54,7 @@ def rebuild(
     except KeyboardInterrupt:
         console.print("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
-    except (IncompleteError, GenerationError) as error:
+    except (IncompleteError, GenerationError, BackendError) as error:
         Console(stderr=True).print(f"Not switched: {error}")
         raise typer.Exit(1) from None
     for gallery, generation in written.items():
@@ -72,18 +71,21 @@ def rollback(pack: PackOption = None) -> None:
     settings = _with_pack(load_settings(), pack)
     loaded = load_pack(find_pack(settings))
     done = {}
-    for name in (FLAGGED, REGISTERED):
-        place = gallery_place(settings, name, contract_id=loaded.contract_id, dimension=loaded.dimension)
-        try:
-            done[name] = roll_back(place.directory).name
-        except (GenerationError, FileNotFoundError):
-            console.print(f"{name}: there is no earlier generation.")
-            continue
-        console.print(f"{name}: {done[name]} is current. Restart the service to load it.")
-    if not done:
-        raise typer.Exit(1)
-    with prepared_database(settings) as database, database.write() as session:
-        record(session, AuditKind.GALLERY_ROLLED_BACK, actor=SYSTEM, generations=done)
+    backend = backend_of(settings)
+    with prepared_database(settings) as database:
+        for name in (FLAGGED, REGISTERED):
+            place = gallery_place(settings, name, contract_id=loaded.contract_id, dimension=loaded.dimension)
+            try:
+                with database.read() as session:
+                    done[name] = backend.roll_back(session, place)
+            except GenerationError:
+                console.print(f"{name}: there is no earlier generation.")
+                continue
+            console.print(f"{name}: {done[name]} is current. Restart the service to load it.")
+        if not done:
+            raise typer.Exit(1)
+        with database.write() as session:
+            record(session, AuditKind.GALLERY_ROLLED_BACK, actor=SYSTEM, generations=done)
 
 
 def _with_pack(settings: Settings, pack: str | None) -> Settings:

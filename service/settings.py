@@ -39,7 +39,16 @@ class Settings(BaseSettings):
     search_timeout_s: float = Field(
         30.0, gt=0, description="Seconds that a check may take before it is answered with an error."
     )
-    gallery_backend: Literal["exact", "faiss"] = Field("faiss", description="Gallery implementation.")
+    gallery_backend: Literal["exact", "faiss", "milvus"] = Field(
+        "faiss", description="Gallery implementation; `milvus` needs the extra of that name and a server."
+    )
+    milvus_uri: str = Field(
+        "http://127.0.0.1:19530",
+        description="Address of the Milvus server; a path ending in .db is a Milvus Lite folder, for trials.",
+    )
+    milvus_token: SecretStr | None = Field(
+        None, description="`user:password` or API key of the Milvus server; default: none is sent."
+    )
     keep_generations: int = Field(
         2, ge=1, le=20, description="Generations of each gallery kept on disk for rollback."
     )

@@ -22,7 +22,7 @@ PROMISES = {
 
 
 def unavailable(mark: str, reason: str) -> NoReturn:
-    """Skip a test whose mark cannot be served here, or fail where the machine promised to.
+    """Skip a test, or a whole module, whose mark cannot be served here, or fail where the machine promised to.
 
     Args:
         mark: A key of `PROMISES`.
@@ -31,7 +31,7 @@ def unavailable(mark: str, reason: str) -> NoReturn:
     variable = PROMISES[mark]
     if os.environ.get(variable) == "1":
         pytest.fail(f"{variable}=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")

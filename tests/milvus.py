@@ -18,25 +18,33 @@ MakeMilvus = Callable[..., "MilvusGallery"]
 _NUMBERS = count(1)
 
 
-@pytest.fixture(scope="session")
-def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where Milvus Lite keeps its files in this run; tests that use it are marked `milvus`."""
+def needed() -> None:
+    """Skip what follows, or fail where the machine promised Milvus, unless its packages are here."""
     from tests.conftest import unavailable
 
     missing = [name for name in ("pymilvus", "milvus_lite") if importlib.util.find_spec(name) is None]
     if missing:
         unavailable("milvus", f"{' and '.join(missing)} not installed: pip install '.[milvus]'")
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where Milvus Lite keeps its files in this run; tests that use it are marked `milvus`."""
+    needed()
     return str(tmp_path_factory.mktemp("milvus") / "lite.db")
 
 
 @pytest.fixture(scope="session")
 def milvus_server(milvus_uri: str) -> Iterator["MilvusServer"]:
     """A connection to it."""
+    from milvus_lite.server_manager import server_manager_instance
+
     from index.milvus_collection import MilvusServer
 
     server = MilvusServer(milvus_uri)
     yield server
     server.close()
+    server_manager_instance.release_server(milvus_uri)
 
 
 @pytest.fixture

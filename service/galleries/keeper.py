@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from index.errors import GenerationError
+from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
 from index.snapshot import activate, clean, current, load_generation, prune, write_generation
 from index.types import Reference, References
@@ -17,6 +18,17 @@ from service.galleries.repository import Change
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+
+class IncompleteError(OnePersonError):
+    """Portraits of a gallery lack a template, so no complete generation can be written."""
+
+    def __init__(self, gallery: str, missing: int) -> None:
+        """Say how many."""
+        super().__init__(
+            f"{missing} portraits of the gallery '{gallery}' have no template of this pack; "
+            "see the report, replace those portraits, and rebuild again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,18 @@ class GalleryPlace:
     contract_id: str
     dimension: int
     directory: Path
+
+
+@runtime_checkable
+class KeepsPosition(Protocol):
+    """A gallery that outlives the process, and so has to know how far it has come."""
+
+    def record_position(self, position: int) -> None:
+        """Write down that every change up to a position is in.
+
+        Raises:
+            GalleryError: It could not be written.
+        """
 
 
 def gallery_place(settings: Settings, name: str, *, contract_id: str, dimension: int) -> GalleryPlace:
@@ -88,7 +112,10 @@ class Keeper:
                 self.unencoded.add(change.reference_id)
             else:
                 self.unencoded.discard(change.reference_id)
-        self.position = max(change.position for change in latest.values())
+        position = max(change.position for change in latest.values())
+        if isinstance(self.gallery, KeepsPosition):
+            self.gallery.record_position(position)
+        self.position = position
 
     def _enrol(self, changes: list[Change]) -> None:
         if not changes:

@@ -18,7 +18,8 @@ from service.auth.service import SYSTEM
 from service.database import Database
 from service.errors import StorageUnavailableError
 from service.galleries import repository
-from service.galleries.keeper import from_database, gallery_place, save_generation
+from service.galleries.backends import backend_of
+from service.galleries.keeper import gallery_place
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.portrait_store import PortraitStore
 from service.settings import Settings
@@ -38,17 +39,6 @@ class Failure:
     person_id: str
     reference_id: int
     reason: str
-
-
-class IncompleteError(OnePersonError):
-    """Portraits of a gallery lack a template, so no complete generation can be written."""
-
-    def __init__(self, gallery: str, missing: int) -> None:
-        """Say how many."""
-        super().__init__(
-            f"{missing} portraits of the gallery '{gallery}' have no template of this pack; "
-            "see the report, replace those portraits, and rebuild again"
-        )
 
 
 @dataclass(slots=True)
@@ -126,17 +116,13 @@ def write_generations(
         IncompleteError: Portraits lack a template of this pack.
     """
     written = {}
+    backend = backend_of(settings)
     for name in (FLAGGED, REGISTERED):
         place = gallery_place(settings, name, contract_id=pack.contract_id, dimension=pack.dimension)
         with database.read() as session:
-            keeper = from_database(session, place, "exact")
-            epoch = repository.epoch(session, name)
-        if keeper.unencoded:
-            raise IncompleteError(name, len(keeper.unencoded))
-        if len(keeper.gallery):
-            written[name] = save_generation(
-                keeper, epoch=epoch, keep=settings.keep_generations, switch=activate
-            )
+            generation = backend.write(session, place, switch=activate)
+        if generation is not None:
+            written[name] = generation
     with database.write() as session:
         record(
             session,

@@ -158,21 +158,44 @@ def load_references(
     sexes = np.empty(total, dtype=np.uint8)
     years = np.empty(total, dtype=np.uint16)
     vectors: Vectors = np.empty((total, dimension), dtype=np.float32)
-    query = _enrolled(gallery, contract_id).order_by(Portrait.reference_id)
     at = 0
     damaged: set[int] = set()
+    for read, spoilt in stream_references(session, gallery, contract_id, dimension):
+        part = slice(at, at + len(read))
+        ids[part], keys[part], vectors[part] = read.reference_ids, read.person_keys, read.vectors
+        sexes[part], years[part] = read.sexes, read.birth_years
+        damaged |= spoilt
+        at += len(read)
+    return References(ids[:at], keys[:at], sexes[:at], years[:at], vectors[:at]), damaged
+
+
+def stream_references(
+    session: Session, gallery: str, contract_id: str, dimension: int
+) -> Iterator[tuple[References, set[int]]]:
+    """Read a whole gallery from the database in parts of at most `CHUNK`, by ascending reference_id.
+
+    Args:
+        session: A consistent view.
+        gallery: Its name.
+        contract_id: Of the pack whose templates are wanted.
+        dimension: Of that pack's templates.
+
+    Yields:
+        References, and the ids of those whose template is damaged, which are left out.
+    """
+    query = _enrolled(gallery, contract_id).order_by(Portrait.reference_id)
     for fetched in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
         sound = are_templates([row[4] for row in fetched], dimension)
         rows = [row for row, is_sound in zip(fetched, sound, strict=True) if is_sound]
-        damaged.update(row[0] for row, is_sound in zip(fetched, sound, strict=True) if not is_sound)
-        part = slice(at, at + len(rows))
-        ids[part] = [row[0] for row in rows]
-        keys[part] = [row[1] for row in rows]
-        sexes[part] = [int(row[2] or 0) for row in rows]
-        years[part] = [row[3].year if row[3] else 0 for row in rows]
-        vectors[part] = np.frombuffer(b"".join(row[4] for row in rows), dtype="<f4").reshape(-1, dimension)
-        at += len(rows)
-    return References(ids[:at], keys[:at], sexes[:at], years[:at], vectors[:at]), damaged
+        vectors = np.frombuffer(b"".join(row[4] for row in rows), dtype="<f4").reshape(-1, dimension)
+        references = References(
+            np.array([row[0] for row in rows], dtype=np.int64),
+            np.array([row[1] for row in rows], dtype=np.int64),
+            np.array([int(row[2] or 0) for row in rows], dtype=np.uint8),
+            np.array([row[3].year if row[3] else 0 for row in rows], dtype=np.uint16),
+            vectors,
+        )
+        yield references, {row[0] for row, is_sound in zip(fetched, sound, strict=True) if not is_sound}
 
 
 def are_templates(stored: Sequence[bytes], dimension: int) -> list[bool]:

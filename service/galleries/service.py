@@ -10,19 +10,19 @@ import structlog
 from sqlalchemy.orm import Session
 
 from index.calibration import Calibration
+from index.errors import BackendError
 from index.pack import Pack
 from index.types import Candidate, Vectors
 from service.database import Database
 from service.errors import GalleryNotReadyError
 from service.galleries import repository
+from service.galleries.backends import backend_of
 from service.galleries.calibrations import Calibrated, Calibrations
 from service.galleries.keeper import (
     GalleryPlace,
     Keeper,
-    from_database,
     gallery_place,
     missed_changes,
-    open_keeper,
 )
 from service.galleries.lock import SharedLock
 from service.galleries.repository import Change
@@ -92,6 +92,7 @@ class Galleries:
         self._database = database
         self._settings = settings
         self._pack = pack
+        self._backend = backend_of(settings)
         self._lock = SharedLock()
         self._catching_up = threading.Lock()
         self._keepers: dict[str, Keeper] = {}
@@ -105,12 +106,7 @@ class Galleries:
         """
         for name in NAMES:
             with self._database.read() as session:
-                keeper = open_keeper(
-                    session,
-                    self.place(name),
-                    backend=self._settings.gallery_backend,
-                    keep=self._settings.keep_generations,
-                )
+                keeper = self._backend.open(session, self.place(name))
             with self._lock.exclusive():
                 self._keepers[name] = keeper
             log.info(
@@ -153,6 +149,7 @@ class Galleries:
         """Apply every change that was committed before this call.
 
         Raises:
+            GalleryNotReadyError: They are not loaded yet, or the server behind them failed.
             DatabaseUnavailableError: The database is away.
         """
         if not self._keepers:
@@ -161,8 +158,11 @@ class Galleries:
             heads = repository.heads(session)
             if all(self._is_at(name, heads.get(name, 0)) for name in self._keepers):
                 return
-        with self._catching_up, self._database.read() as session:
-            self._catch_up_from(session)
+        try:
+            with self._catching_up, self._database.read() as session:
+                self._catch_up_from(session)
+        except BackendError as error:
+            raise GalleryNotReadyError(f"The galleries cannot be brought up to date. {error}") from error
 
     def states(self) -> list[GalleryState]:
         """Tell of every gallery whether it can answer."""
@@ -183,13 +183,13 @@ class Galleries:
         """Return what a gallery has missed: the changes, or where those do not do, a new one."""
         place = keeper.place
         if keeper.unencoded and self._may_be_complete(session, keeper):
-            return from_database(session, place, self._settings.gallery_backend)
+            return self._backend.from_database(session, place)
         if keeper.position <= head:
             changes = missed_changes(session, keeper)
             if len(changes) == head - keeper.position:
                 return changes
             log.warning("change-log-has-a-gap", gallery=place.name, position=keeper.position, head=head)
-        return from_database(session, place, self._settings.gallery_backend)
+        return self._backend.from_database(session, place)
 
     def _may_be_complete(self, session: Session, keeper: Keeper) -> bool:
         """Tell whether what an incomplete gallery lacked may be there now.
@@ -240,12 +240,16 @@ class Galleries:
         if keeper is None:
             return GalleryState(name, False, "not loaded", None, 0, 0, 0)
         reason = f"{len(keeper.unencoded)} portraits not encoded by this pack" if keeper.unencoded else None
+        try:
+            persons, references = keeper.gallery.person_count, len(keeper.gallery)
+        except BackendError as error:
+            persons, references, reason = 0, 0, str(error)
         return GalleryState(
             gallery=name,
             ready=reason is None,
             reason=reason,
             generation=keeper.generation,
             position=keeper.position,
-            persons=keeper.gallery.person_count,
-            references=len(keeper.gallery),
+            persons=persons,
+            references=references,
         )

@@ -16,8 +16,7 @@ from index.pack import Pack
 from index.types import References
 from service.database import Database
 from service.galleries.calibrations import Calibrations
-from service.galleries.keeper import Keeper, from_database, gallery_place
-from service.galleries.rebuild import IncompleteError
+from service.galleries.keeper import IncompleteError, Keeper, from_database, gallery_place
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.settings import Settings
 

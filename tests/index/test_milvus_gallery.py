@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from index.gallery import ExactGallery
 from index.types import Reference, References, SearchFilter
 from tests.index.test_gallery import random_vectors, unit
-from tests.milvus import MakeMilvus
+from tests.milvus import MakeMilvus, needed
 
-pytest.importorskip("pymilvus", reason="pymilvus not installed: pip install '.[milvus]'")
+needed()
 
 from index.errors import BackendError
 from index.milvus_collection import MilvusServer

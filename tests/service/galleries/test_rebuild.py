@@ -16,10 +16,9 @@ from service.database import Database
 from service.engine import Engine
 from service.errors import GalleryNotReadyError
 from service.galleries import rebuild
-from service.galleries.keeper import gallery_place
+from service.galleries.keeper import IncompleteError, gallery_place
 from service.galleries.rebuild import (
     Encoded,
-    IncompleteError,
     count_missing,
     encode_missing,
     write_generations,

@@ -10,7 +10,7 @@ from index.linking import Links, link_block
 from index.pack import Pack, load_pack
 from index.types import References, Vectors
 from service.database import Database
-from service.galleries.rebuild import IncompleteError
+from service.galleries.keeper import IncompleteError
 from service.settings import Settings
 from service.sweeps.pairs import Comparison, all_steps, done_blocks, find_pairs, forget, plan
 from service.sweeps.service import FoundPair, Opened, describe, open_cases
