@@ -22,7 +22,7 @@ PROMISES = {
 
 
 def unavailable(mark: str, reason: str) -> NoReturn:
-    """Skip a test, or a whole module, whose mark cannot be served here, or fail where the machine promised to.
+    """Skip a test or module whose mark cannot be served here, or fail where the machine promised to.
 
     Args:
         mark: A key of `PROMISES`.
