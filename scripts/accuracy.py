@@ -89,8 +89,16 @@ def accuracy(
     console = Console()
     identities = read_identities(directory)
     with tempfile.TemporaryDirectory(prefix="oneperson-accuracy-") as scratch:
-        closed = _closed(directory, identities, pack, Path(scratch) / "closed")
-        opened = _open(directory, identities, pack, Path(scratch) / "open", target_fpir=target_fpir)
+        closed = closed_run(
+            directory,
+            identities,
+            Installation(Path(scratch) / "closed", pack=pack, target_fpir=CLOSED_TARGET),
+        )
+        opened = open_run(
+            directory,
+            identities,
+            Installation(Path(scratch) / "open", pack=pack, target_fpir=target_fpir),
+        )
     _show(console, closed, opened)
     if json_file is not None:
         document = {
@@ -128,51 +136,76 @@ def read_identities(directory: Path) -> list[Identity]:
     ]
 
 
-def _closed(
-    directory: Path, identities: Sequence[Identity], pack: str | None, scratch: Path
+def closed_run(
+    directory: Path, identities: Sequence[Identity], installation: Installation
 ) -> dict[str, Rate]:
-    """Return by source how often the mate scored highest."""
+    """Enrol everybody's first picture and check the second ones.
+
+    Args:
+        directory: Holds the pictures.
+        identities: Those with a second picture are searched, all are enrolled.
+        installation: An empty one at the target `CLOSED_TARGET`.
+
+    Returns:
+        By source, how often the mate scored highest; a portrait that was refused counts as a miss.
+
+    Raises:
+        CommandError: A command or a check failed.
+    """
     searched = [identity for identity in identities if identity.second is not None]
-    installation = Installation(scratch, pack=pack, target_fpir=CLOSED_TARGET)
     installation.import_portraits(_rows(identities), directory)
     checks = _check(installation, directory, searched, label="Checks, everybody enrolled")
-    firsts = [bool(c["candidates"]) and c["candidates"][0]["person_id"] for c in checks]
+    hits = [is_mate_first(identity, check) for identity, check in zip(searched, checks, strict=True)]
     by_source = {}
     for source in dict.fromkeys(identity.source for identity in searched):
-        hits = [
-            first == identity.person_id
-            for identity, first in zip(searched, firsts, strict=True)
-            if identity.source == source
-        ]
-        by_source[source] = proportion(sum(hits), len(hits))
+        own = [hit for identity, hit in zip(searched, hits, strict=True) if identity.source == source]
+        by_source[source] = proportion(sum(own), len(own))
     return by_source
 
 
-def _open(
-    directory: Path, identities: Sequence[Identity], pack: str | None, scratch: Path, *, target_fpir: float
-) -> OpenResult:
+def open_run(directory: Path, identities: Sequence[Identity], installation: Installation) -> OpenResult:
+    """Enrol every other identity, and check the second pictures of all.
+
+    Args:
+        directory: Holds the pictures.
+        identities: The first, third … are enrolled, the others left out.
+        installation: An empty one at the target asked for.
+
+    Raises:
+        CommandError: A command or a check failed, or no check of a person left out was answered.
+    """
     enrolled, left_out = identities[::2], identities[1::2]
     mated = [identity for identity in enrolled if identity.second is not None]
     non_mated = [identity for identity in left_out if identity.second is not None]
-    installation = Installation(scratch, pack=pack, target_fpir=target_fpir)
     installation.import_portraits(_rows(enrolled), directory)
-    strangers = _check(installation, directory, non_mated, label="Checks of persons not enrolled")
-    mates = _check(installation, directory, mated, label="Checks of persons enrolled")
-    stated = Rate(**strangers[0]["searches"][0]["fpir"])
+    checks = _check(installation, directory, [*non_mated, *mated], label="Checks, half of them enrolled")
+    strangers, mates = checks[: len(non_mated)], checks[len(non_mated) :]
+    answered = next((check for check in strangers if "searches" in check), None)
+    if answered is None:
+        raise CommandError("no portrait of a person who is not enrolled could be searched")
+    stated = Rate(**answered["searches"][0]["fpir"])
     alarms = sum(bool(check["candidates"]) for check in strangers)
-    returned = sum(
-        identity.person_id in {candidate["person_id"] for candidate in check["candidates"]}
-        for identity, check in zip(mated, mates, strict=True)
-    )
+    returned = sum(is_mate_returned(*pair) for pair in zip(mated, mates, strict=True))
     observed = proportion(alarms, len(strangers))
     return OpenResult(
-        persons=strangers[0]["gallery_size"],
-        threshold=strangers[0]["threshold"],
+        persons=answered["gallery_size"],
+        threshold=answered["threshold"],
         stated=stated,
         observed=observed,
         inside=stated.low <= observed.value <= stated.high,
         mates_returned=proportion(returned, len(mates)),
     )
+
+
+def is_mate_first(identity: Identity, check: Mapping[str, Any]) -> bool:
+    """Tell whether a check's best candidate is the person searched."""
+    candidates = check["candidates"]
+    return bool(candidates) and bool(candidates[0]["person_id"] == identity.person_id)
+
+
+def is_mate_returned(identity: Identity, check: Mapping[str, Any]) -> bool:
+    """Tell whether the person searched is among a check's candidates."""
+    return any(candidate["person_id"] == identity.person_id for candidate in check["candidates"])
 
 
 def _rows(identities: Sequence[Identity]) -> list[dict[str, str]]:
