@@ -198,6 +198,7 @@ def test_a_path_out_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
         (b"no archive", "no readable ZIP archive"),
         (archive(("d.onnx", b"dd" * 999))[:-30], "no readable ZIP archive"),
     ],
+    ids=["not in it", "twice in it", "changed", "no archive", "cut off"],  # Archives hold the time of day.
 )
 def test_an_archive_that_is_not_the_one_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
     (tmp_path / "a.zip").write_bytes(content)
