@@ -15,6 +15,8 @@ from service.errors import (
     NotFoundError,
     OverloadedError,
     RegistrationChangedError,
+    SearchTimeoutError,
+    StorageUnavailableError,
     UnauthenticatedError,
 )
 from service.persons.enrolment import PortraitFile
@@ -50,7 +52,13 @@ Client = Annotated[Actor, Depends(persons_client)]
     "/{person_id}",
     summary="Store a registration and enrol its portraits",
     responses=responses_for(
-        *COMMON, InadmissiblePortraitError, RegistrationChangedError, BodyTooLargeError, OverloadedError
+        *COMMON,
+        InadmissiblePortraitError,
+        RegistrationChangedError,
+        BodyTooLargeError,
+        OverloadedError,
+        SearchTimeoutError,
+        StorageUnavailableError,
     )
     | {201: {"model": PersonStored, "description": "The registration is new."}},
 )
@@ -85,7 +93,7 @@ def get_person(person_id: PersonId, actor: Client, service: Service, session: Tr
     "/{person_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Erase a cancelled registration",
-    responses=responses_for(*COMMON, NotFoundError),
+    responses=responses_for(*COMMON, NotFoundError, StorageUnavailableError),
 )
 def delete_person(person_id: PersonId, actor: Client, service: Service) -> None:
     """Erase a cancelled registration; its portraits and templates are gone when the answer comes."""

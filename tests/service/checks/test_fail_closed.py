@@ -21,13 +21,13 @@ from index.pack import load_pack
 from index.types import Candidate, Vectors
 from service.app import create_app
 from service.database import Database
-from service.galleries.rebuild import encode_missing
 from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Check, Template
 from tests.postgres import PostgresServer
 from tests.service.calls import Headers, contents, portrait, post_check, put_person
 from tests.service.conftest import SQLITE_ONLY
+from tests.service.galleries.encoding import encode_all
 
 STRANGER = portrait(8)
 """Of somebody who is never enrolled, and resembles nobody who is."""
@@ -277,7 +277,7 @@ def test_damaged_template_stops_all_answers_until_it_is_made_again(
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert_no_answer(post_check(client, headers, "T1", portrait(2, 1)), code="gallery-not-ready")
         store, pack = PortraitStore(settings.portraits_dir), load_pack(Path(settings.pack))
-        encoded = encode_missing(database, store, pack, threads=1, advance=lambda _count: None)
+        encoded = encode_all(database, store, pack)
         assert (encoded.done, encoded.failures) == (1, [])
         best = post_check(client, headers, "T1", portrait(1, 1)).json()["candidates"][0]
         assert best["person_id"] == "P1"
@@ -334,13 +334,7 @@ def test_other_pack_answers_nothing_until_every_portrait_is_encoded_by_it(
         assert_no_answer(post_check(client, headers, "T1", portrait(2, 1)), code="gallery-not-ready")
         assert put_person(client, headers, "P3", portrait(3)).status_code == 201
         assert_no_answer(post_check(client, headers, "T1", portrait(3, 1)), code="gallery-not-ready")
-        encode_missing(
-            database,
-            PortraitStore(swapped.portraits_dir),
-            load_pack(pack_dir),
-            threads=1,
-            advance=lambda _count: None,
-        )
+        encode_all(database, PortraitStore(swapped.portraits_dir), load_pack(pack_dir))
         check = post_check(client, headers, "T1", portrait(2, 1)).json()
         assert check["candidates"][0]["person_id"] == "P2"
         assert check["contract_id"] != first["contract_id"]

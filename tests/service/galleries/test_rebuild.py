@@ -1,5 +1,6 @@
 """Re-encoding for another pack: interrupted, damaged, beside a running service; switched only when whole."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from service.galleries.keeper import IncompleteError, gallery_place
 from service.galleries.rebuild import (
     Encoded,
     count_missing,
-    encode_missing,
     write_generations,
 )
 from service.galleries.service import Galleries
@@ -31,6 +31,7 @@ from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Portrait, Template
 from tests.service.calls import portrait
+from tests.service.galleries.encoding import encode_all
 from tests.synthetic import make_synthetic_pack
 
 CLIENT = Actor(kind="system", id=None, name="test")
@@ -76,7 +77,7 @@ def enrol(database: Database, settings: Settings, store: PortraitStore, pack: Pa
 @pytest.fixture
 def encode(database: Database, store: PortraitStore, other: Pack) -> Callable[..., Encoded]:
     def encode(pack: Pack = other, advance: Callable[[int], None] = lambda _count: None) -> Encoded:
-        return encode_missing(database, store, pack, threads=2, advance=advance)
+        return encode_all(database, store, pack, advance=advance)
 
     return encode
 
@@ -194,7 +195,7 @@ def test_points_found_at_enrolment_serve_where_the_other_detector_finds_no_face(
         encoding="utf-8",
     )
     blind = load_pack(blind_dir)
-    encoded = encode_missing(database, store, blind, threads=1, advance=lambda _count: None)
+    encoded = encode_all(database, store, blind)
     assert (encoded.done, encoded.by_old_landmarks, encoded.failures) == (2, 2, [])
     with database.read() as session:
         rows = session.scalars(select(Template).order_by(Template.reference_id)).all()
@@ -210,24 +211,25 @@ def test_portrait_that_is_erased_while_it_is_encoded_gets_no_template(
     database: Database, settings: Settings, store: PortraitStore, pack: Pack, other: Pack, enrol: Enrolling
 ) -> None:
     enrol(1, 2)
-    persons = Persons(
-        database=database, engine=Engine(pack, threads=1, queue_limit=1), store=store, settings=settings
-    )
+    engine = Engine(pack, threads=1, queue_limit=1)
+    persons = Persons(database=database, engine=engine, store=store, settings=settings)
+    once = threading.Lock()
 
     class Erasing(PortraitStore):
-        """Erases the person when the first portrait is read."""
+        """Erases the person when the first portrait has been read."""
 
         def get(self, location: str) -> bytes:
             data = super().get(location)
-            if templates(database, pack) == 2:
+            if once.acquire(blocking=False):
                 persons.erase("P1", actor=CLIENT)
             return data
 
     erasing = Erasing(store.directory)
-    encoded = encode_missing(database, erasing, other, threads=1, advance=lambda _count: None)
+    encoded = encode_all(database, erasing, other)
     assert encoded.failures == []
     assert templates(database, other) == 1
     assert templates(database, pack) == 1
+    engine.close()
 
 
 def test_running_service_answers_with_its_own_pack_meanwhile_and_with_the_other_only_when_whole(
