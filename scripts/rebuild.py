@@ -1,6 +1,8 @@
 """`oneperson rebuild` and `oneperson rollback`: fresh generations, and the way back."""
 
 import csv
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,21 +17,35 @@ from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
 from service.engine import find_pack
+from service.errors import SettingsError
 from service.galleries.backends import backend_of
 from service.galleries.keeper import IncompleteError, gallery_place
 from service.galleries.rebuild import (
+    Advance,
     Encoded,
+    EngineError,
     count_missing,
     encode_missing,
+    encode_with,
     write_generations,
 )
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.portrait_store import PortraitStore
 from service.settings import Settings, load_settings
 
+Encoding = Callable[[Advance], Encoded]
+"""Encodes what is missing, telling how far it has come."""
+
 PackOption = Annotated[
     str | None, typer.Option(help="Name or directory of the pack; default: the one in the settings.")
 ]
+
+
+class EngineName(StrEnum):
+    """Where portraits are encoded."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def rebuild(
@@ -39,6 +55,12 @@ def rebuild(
     ] = True,
     report: Annotated[
         Path | None, typer.Option(help="CSV file for the portraits that could not be encoded.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Where portraits are encoded: in this process, or on a Ray cluster.")
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster's address; default: RAY_ADDRESS, or this machine.")
     ] = None,
 ) -> None:
     """Re-encode what the pack has not encoded yet, write fresh generations, verify, and switch.
@@ -50,11 +72,13 @@ def rebuild(
     loaded = load_pack(find_pack(settings))
     try:
         with prepared_database(settings) as database:
-            written = _rebuilt(console, database, settings, loaded, activate=activate, report=report)
+            encode = _encoding(engine, database, settings, loaded, ray_address)
+            _tell(console, _encoded(database, loaded, encode), report)
+            written = write_generations(database, settings, loaded, activate=activate)
     except KeyboardInterrupt:
         console.print("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
-    except (IncompleteError, GenerationError, BackendError) as error:
+    except (IncompleteError, GenerationError, BackendError, EngineError) as error:
         Console(stderr=True).print(f"Not switched: {error}")
         raise typer.Exit(1) from None
     for gallery, generation in written.items():
@@ -92,26 +116,36 @@ def _with_pack(settings: Settings, pack: str | None) -> Settings:
     return settings if pack is None else settings.model_copy(update={"pack": pack})
 
 
-def _rebuilt(
-    console: Console,
-    database: Database,
-    settings: Settings,
-    pack: Pack,
-    *,
-    activate: bool,
-    report: Path | None,
-) -> dict[str, str]:
-    """Encode, tell, and write the generations.
+def _encoding(
+    engine: EngineName, database: Database, settings: Settings, pack: Pack, address: str | None
+) -> Encoding:
+    """Return what encodes the missing portraits.
 
     Raises:
-        IncompleteError: Portraits could not be encoded.
-        GenerationError: A generation could not be verified.
+        EngineError: The Ray cluster cannot be reached.
+        SettingsError: The extra is not installed.
     """
-    store = PortraitStore(settings.portraits_dir)
+    if engine is EngineName.LOCAL:
+        store = PortraitStore(settings.portraits_dir)
+        return lambda advance: encode_missing(
+            database, store, pack, threads=settings.threads, advance=advance
+        )
+    try:
+        from service.galleries.ray_encoding import RayEngine  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"--engine ray needs the package {error.name}: pip install '.[ray]'") from error
+    cluster = RayEngine(
+        find_pack(settings),
+        contract_id=pack.contract_id,
+        portraits_dir=settings.portraits_dir,
+        address=address,
+    )
+    return lambda advance: encode_with(cluster, database, pack=pack, advance=advance)
+
+
+def _encoded(database: Database, pack: Pack, encode: Encoding) -> Encoded:
     with progress("Encoding portraits", count_missing(database, pack.contract_id)) as shown:
-        encoded = encode_missing(database, store, pack, threads=settings.threads, advance=shown.advance)
-    _tell(console, encoded, report)
-    return write_generations(database, settings, pack, activate=activate)
+        return encode(shown.advance)
 
 
 def _tell(console: Console, encoded: Encoded, report: Path | None) -> None:

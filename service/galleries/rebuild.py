@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from sqlalchemy import select
@@ -58,11 +59,74 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
+    """A portrait to be encoded.
+
+    Attributes:
+        person_id: Whose it is.
+        reference_id: Which one.
+        location: Where the portrait store has it.
+        landmarks: The points found at enrolment.
+    """
+
     person_id: str
     reference_id: int
     location: str
     landmarks: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task.
+
+    Attributes:
+        task: The portrait.
+        vector: Shape (d,), or None where it could not be encoded.
+        by_old_landmarks: Whether the points found at enrolment had to do.
+        reason: Why it could not be encoded, empty otherwise.
+    """
+
+    task: Task
+    vector: Vectors | None = None
+    by_old_landmarks: bool = False
+    reason: str = ""
+
+
+class EngineError(OnePersonError):
+    """The machines that encode failed or cannot be reached."""
+
+
+class Engine(Protocol):
+    """Where portraits are encoded.
+
+    Attributes:
+        window: Portraits handed over at once.
+    """
+
+    window: int
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[Sequence[Result]]:
+        """Encode portraits; results come in any order, in parts to be committed one by one.
+
+        Raises:
+            EngineError: It failed.
+        """
+
+
+class LocalEngine:
+    """Encodes in threads of this process."""
+
+    window = BATCH
+
+    def __init__(self, pack: Pack, store: PortraitStore, pool: ThreadPoolExecutor) -> None:
+        """Use these threads."""
+        self._extractor = Extractor(pack)
+        self._store = store
+        self._pool = pool
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[Sequence[Result]]:
+        """Encode them together; see `Engine`."""
+        yield list(self._pool.map(lambda task: encode(self._extractor, self._store, task), tasks))
 
 
 def count_missing(database: Database, contract_id: str) -> int:
@@ -74,9 +138,7 @@ def count_missing(database: Database, contract_id: str) -> int:
 def encode_missing(
     database: Database, store: PortraitStore, pack: Pack, *, threads: int, advance: Advance
 ) -> Encoded:
-    """Encode every enrolled portrait that the pack has not encoded yet, or whose template is damaged.
-
-    Committed batch by batch: after an interruption the next call goes on where this one stopped.
+    """Encode in this process what `encode_with` encodes anywhere.
 
     Args:
         database: The truth.
@@ -85,15 +147,32 @@ def encode_missing(
         threads: Portraits encoded at once.
         advance: Told after every batch.
     """
+    with ThreadPoolExecutor(threads, thread_name_prefix="rebuild") as pool:
+        return encode_with(LocalEngine(pack, store, pool), database, pack=pack, advance=advance)
+
+
+def encode_with(engine: Engine, database: Database, *, pack: Pack, advance: Advance) -> Encoded:
+    """Encode every enrolled portrait that the pack has not encoded yet, or whose template is damaged.
+
+    Committed part by part: after an interruption the next call goes on where this one stopped,
+    whatever the engine.
+
+    Args:
+        engine: Where portraits are encoded.
+        database: The truth.
+        pack: Whose templates are wanted.
+        advance: Told after every part.
+
+    Raises:
+        EngineError: The engine failed; what it had answered before is stored.
+    """
     encoded = Encoded()
-    extractor = Extractor(pack)
     with database.write() as session:
         repository.discard_damaged(session, pack.contract_id, pack.dimension)
-    with ThreadPoolExecutor(threads, thread_name_prefix="rebuild") as pool:
-        for batch in _batches(database, pack.contract_id):
-            results = list(pool.map(lambda task: _encode(extractor, store, task), batch))
+    for tasks in _windows(database, pack.contract_id, engine.window):
+        for results in engine(tasks):
             _store(database, pack, results, encoded)
-            advance(len(batch))
+            advance(len(results))
     return encoded
 
 
@@ -134,13 +213,13 @@ def write_generations(
     return written
 
 
-def _batches(database: Database, contract_id: str) -> Iterator[list[_Task]]:
+def _windows(database: Database, contract_id: str, size: int) -> Iterator[list[Task]]:
     after = 0
     while True:
         with database.read() as session:
-            rows = repository.portraits_without_template(session, contract_id, after=after, limit=BATCH)
+            rows = repository.portraits_without_template(session, contract_id, after=after, limit=size)
             tasks = [
-                _Task(row.person_id, row.reference_id, row.location, np.array(row.landmarks, np.float32))
+                Task(row.person_id, row.reference_id, row.location, np.array(row.landmarks, np.float32))
                 for row in rows
             ]
         if not tasks:
@@ -149,27 +228,20 @@ def _batches(database: Database, contract_id: str) -> Iterator[list[_Task]]:
         after = tasks[-1].reference_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    task: _Task
-    vector: Vectors | None = None
-    by_old_landmarks: bool = False
-    reason: str = ""
-
-
-def _encode(extractor: Extractor, store: PortraitStore, task: _Task) -> _Result:
+def encode(extractor: Extractor, store: PortraitStore, task: Task) -> Result:
+    """Encode one portrait; whatever is wrong with it becomes the result's reason."""
     try:
         data = store.get(task.location)
         extraction = extractor.extract(data)
         if extraction.template is not None:
-            return _Result(task, extraction.template)
+            return Result(task, extraction.template)
         crop = align(extraction.portrait.pixels, task.landmarks)
-        return _Result(task, extractor.pack.encoder.encode([crop])[0], by_old_landmarks=True)
+        return Result(task, extractor.pack.encoder.encode([crop])[0], by_old_landmarks=True)
     except (StorageUnavailableError, OnePersonError) as error:
-        return _Result(task, reason=str(error))
+        return Result(task, reason=str(error))
 
 
-def _store(database: Database, pack: Pack, results: Sequence[_Result], encoded: Encoded) -> None:
+def _store(database: Database, pack: Pack, results: Sequence[Result], encoded: Encoded) -> None:
     with database.write() as session:
         present = _still_stored(session, [result.task.reference_id for result in results])
         for result in results:
