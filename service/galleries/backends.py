@@ -79,7 +79,7 @@ class LocalBackend:
 
     def write(self, session: Session, place: GalleryPlace, *, switch: bool) -> str | None:
         """Write the columns to files; see `Backend.write`."""
-        keeper = from_database(session, place, "exact")
+        keeper = from_database(session, place, self._name)
         if keeper.unencoded:
             raise IncompleteError(place.name, len(keeper.unencoded))
         if not len(keeper.gallery):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
+from index.recall import measure_recall
 from index.snapshot import activate, clean, current, load_generation, prune, write_generation
 from index.types import Reference, References
 from service.galleries import repository
@@ -66,13 +67,13 @@ def gallery_place(settings: Settings, name: str, *, contract_id: str, dimension:
     return GalleryPlace(name, contract_id, dimension, directory)
 
 
-def new_gallery(backend: str, dimension: int) -> Gallery:
-    """Make an empty gallery of the backend that the settings name."""
+def new_gallery(backend: str, dimension: int, references: References) -> Gallery:
+    """Make a gallery of the backend that the settings name; the arrays are kept, not copied."""
     if backend == "exact":
-        return ExactGallery(dimension)
+        return ExactGallery(dimension, references)
     from index.faiss_gallery import FaissGallery  # noqa: PLC0415 - FAISS loads only where it is used
 
-    return FaissGallery(dimension)
+    return FaissGallery(dimension, references)
 
 
 @dataclass(slots=True)
@@ -152,7 +153,7 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
     """Build a gallery from the stored templates."""
     position = repository.heads(session).get(place.name, 0)
     references, damaged = repository.load_references(session, place.name, place.contract_id, place.dimension)
-    gallery = _filled(backend, place.dimension, references)
+    gallery = new_gallery(backend, place.dimension, references)
     keeper = Keeper(place, gallery, generation=f"database-{position}", position=position)
     if repository.count_portraits(session, place.name) != len(references):
         keeper.unencoded = damaged | repository.unencoded(session, place.name, place.contract_id)
@@ -161,6 +162,9 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
 
 def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = True) -> str:
     """Write the gallery as a generation, switch to it and return its name.
+
+    The recall of a compressed gallery is measured against exact search and written down; below
+    1 the generation is not switched to.
 
     Args:
         keeper: A complete gallery.
@@ -172,13 +176,16 @@ def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = Tru
         GenerationError: It could not be written or verified; the current one stays.
     """
     directory = keeper.place.directory
+    references = keeper.gallery.references()
+    is_exact = isinstance(keeper.gallery, ExactGallery)
     path = write_generation(
         directory,
-        keeper.gallery.references(),
+        references,
         contract_id=keeper.place.contract_id,
         position=keeper.position,
         gallery=keeper.place.name,
         extra={"epoch": epoch},
+        recall=None if is_exact else measure_recall(keeper.gallery, references),
     )
     if switch:
         activate(directory, path)
@@ -197,7 +204,7 @@ def _from_generation(session: Session, place: GalleryPlace, backend: str) -> Kee
             raise GenerationError(f"{path.name} was made from another database")
         keeper = Keeper(
             place,
-            _filled(backend, place.dimension, references),
+            new_gallery(backend, place.dimension, references),
             generation=path.name,
             position=manifest.position,
         )
@@ -238,16 +245,3 @@ def replay(session: Session, keeper: Keeper) -> None:
     if len(changes) != head - keeper.position:
         raise GenerationError(f"the change log no longer reaches back to position {keeper.position}")
     keeper.apply(changes)
-
-
-def _filled(backend: str, dimension: int, references: References) -> Gallery:
-    gallery = new_gallery(backend, dimension)
-    rows = zip(
-        references.reference_ids.tolist(),
-        references.person_keys.tolist(),
-        references.sexes.tolist(),
-        references.birth_years.tolist(),
-        strict=True,
-    )
-    gallery.enrol([Reference(*row) for row in rows], references.vectors)
-    return gallery

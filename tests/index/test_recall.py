@@ -8,7 +8,7 @@ import pytest
 
 from index.faiss_gallery import FaissGallery
 from index.gallery import ExactGallery
-from index.recall import compare_with_exact, search_exactly
+from index.recall import compare_with_exact, measure_recall, search_exactly
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 
 
@@ -67,3 +67,33 @@ def test_lost_and_invented_candidates_and_wrong_scores_are_counted() -> None:
     assert (differences.candidates, differences.missed, differences.extra) == (20, 1, 20)
     assert differences.max_score_error == pytest.approx(1e-3)
     assert differences.recall.value == pytest.approx(0.95)
+
+
+class ShallowGallery(ExactGallery):
+    """Loses the last candidate of every list, as a scan that is too shallow would."""
+
+    def search(
+        self,
+        probes: Vectors,
+        *,
+        limit: int,
+        threshold: float = -1.0,
+        exclude: Sequence[frozenset[int]] | None = None,
+        where: SearchFilter | None = None,
+    ) -> list[list[Candidate]]:
+        found = super().search(probes, limit=limit, threshold=threshold, exclude=exclude, where=where)
+        return [candidates[:-1] for candidates in found]
+
+
+def test_recall_is_measured_on_candidates_close_to_the_cut() -> None:
+    references = some_references(1200)
+    exact = measure_recall(ExactGallery(64, references), references, probes=200)
+    assert exact.value == 1.0
+    assert exact.n > 1000
+    forgetful = measure_recall(ShallowGallery(64, references), references, probes=200)
+    assert 0.5 < forgetful.value < 1.0
+
+
+def test_recall_of_one_reference_is_one() -> None:
+    references = some_references(1)
+    assert measure_recall(ExactGallery(64, references), references).value == 1.0

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
+from index.errors import GenerationError
+from index.faiss_gallery import FaissGallery
+from index.manifest import read_manifest
 from index.pack import Pack, load_pack
 from index.snapshot import current, generations
 from index.types import Vectors
 from service.database import Database
 from service.errors import GalleryNotReadyError
+from service.galleries.rebuild import write_generations
 from service.galleries.repository import append_changes
 from service.galleries.service import Galleries, GallerySearch
 from service.persons.enrolment import ChangeBook
@@ -263,10 +267,39 @@ def test_calibration_in_force_survives_a_restart(
 def test_only_as_many_generations_are_kept_as_the_settings_say(
     database: Database, settings: Settings, pack: Pack, vectors: Vectors
 ) -> None:
-    from service.galleries.rebuild import write_generations
-
     fill(database, vectors, contract_id=pack.contract_id)
     for _time in range(5):
         write_generations(database, settings, pack, activate=True)
     place = Galleries(database=database, settings=settings, pack=pack).place("flagged")
     assert len(generations(place.directory)) == 1 + settings.keep_generations
+
+
+def test_recall_of_a_compressed_gallery_is_measured_and_written_down(
+    database: Database, settings: Settings, pack: Pack
+) -> None:
+    vectors = unit_vectors(3000, pack.dimension)
+    fill(database, vectors, contract_id=pack.contract_id)
+    compressed = settings.model_copy(update={"gallery_backend": "faiss"})
+    galleries = opened(database, compressed, pack)
+    generation = current(directory(settings, galleries))
+    assert generation is not None
+    recall = read_manifest(generation).recall
+    assert recall is not None
+    assert recall.value == 1.0
+    assert recall.n > 1000
+
+
+def test_generation_that_loses_candidates_is_not_switched_to(
+    database: Database, settings: Settings, pack: Pack, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, vectors, contract_id=pack.contract_id)
+    compressed = settings.model_copy(update={"gallery_backend": "faiss"})
+    galleries = opened(database, compressed, pack)
+    before = current(directory(settings, galleries))
+    whole = FaissGallery.search
+    monkeypatch.setattr(
+        FaissGallery, "search", lambda self, *a, **k: [found[:-1] for found in whole(self, *a, **k)]
+    )
+    with pytest.raises(GenerationError, match="recall"):
+        write_generations(database, compressed, pack, activate=True)
+    assert current(directory(settings, galleries)) == before
