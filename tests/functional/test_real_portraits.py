@@ -4,6 +4,7 @@ A part of what `oneperson benchmark accuracy` measures on all of them, small eno
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -62,7 +63,10 @@ def test_alarms_about_persons_who_are_not_enrolled_come_as_often_as_stated(
     directory: Path, pairs: list[Identity], dev_pack_dir: Path, tmp_path: Path
 ) -> None:
     installation = Installation(tmp_path, pack=str(dev_pack_dir), target_fpir=OPEN_TARGET)
-    result = open_run(directory, chosen(pairs, lfw=OPEN_LFW), installation)
+    identities = chosen(pairs, lfw=OPEN_LFW)
+    # Of those enrolled no second picture is needed here: the other test has found them.
+    identities[::2] = [replace(identity, second=None) for identity in identities[::2]]
+    result = open_run(directory, identities, installation)
     assert result.persons >= 200
     assert result.stated.low <= OPEN_TARGET <= result.stated.high
     alarms, searches = round(result.observed.value * result.observed.n), result.observed.n
@@ -71,4 +75,3 @@ def test_alarms_about_persons_who_are_not_enrolled_come_as_often_as_stated(
     too_few = binomtest(alarms, searches, result.stated.low, alternative="less").pvalue
     assert too_many > SURPRISE, result
     assert too_few > SURPRISE, result
-    assert result.mates_returned.value >= 0.95
