@@ -116,10 +116,9 @@ class Engine(Protocol):
 class LocalEngine:
     """Encodes in threads of this process."""
 
-    window = BATCH
-
     def __init__(self, pack: Pack, store: PortraitStore, pool: ThreadPoolExecutor) -> None:
         """Use these threads."""
+        self.window = BATCH
         self._extractor = Extractor(pack)
         self._store = store
         self._pool = pool
