@@ -91,6 +91,7 @@ class MilvusGenerations:
             gallery.fill(references)
             sound += len(references)
             damaged |= spoilt
+        gallery.compact()
         keeper = Keeper(place, gallery, generation=name, position=position)
         if repository.count_portraits(session, place.name) != sound:
             keeper.unencoded = damaged | repository.unencoded(session, place.name, place.contract_id)
