@@ -15,6 +15,7 @@ from service.errors import OverloadedError, SearchTimeoutError, SettingsError
 from service.settings import Settings
 from tests.synthetic import synthetic_portrait
 
+THREADS = 2
 LONG_S = 20.0
 """Longer than any job here takes, on any machine."""
 
@@ -26,7 +27,7 @@ def pack(synthetic_pack_dir: Path) -> Pack:
 
 @pytest.fixture
 def engine(pack: Pack) -> Iterator[Engine]:
-    opened = Engine(pack, threads=2, queue_limit=1)
+    opened = Engine(pack, threads=THREADS, queue_limit=1)
     yield opened
     opened.close()
 
@@ -49,6 +50,7 @@ class Held:
             caller.start()
             self._callers.append(caller)
         wait_until(lambda: self._engine.pending == before + count)
+        wait_until(lambda: len(self.ran) >= min(THREADS, count))
 
     def let_go(self) -> None:
         self._go.set()
@@ -110,13 +112,21 @@ def test_what_a_job_raises_reaches_the_caller_and_frees_the_slot(engine: Engine,
     wait_until(lambda: engine.pending == 0)
 
 
-def test_slow_job_is_given_up_and_its_slot_is_free_once_it_ends(engine: Engine, pack: Pack) -> None:
+def test_slow_job_is_given_up_and_its_slot_is_free_once_it_ends(engine: Engine) -> None:
     go = threading.Event()
-    for _time in range(3):
+    begun: list[int] = []
+
+    def slow() -> None:
+        begun.append(1)
+        assert go.wait(LONG_S)
+
+    while len(begun) < THREADS:
         with pytest.raises(SearchTimeoutError):
-            engine.run(lambda: go.wait(LONG_S), timeout_s=0.01)
-    # The two that run keep their slots; the third never began, and its slot is free already.
-    assert engine.pending == 2
+            engine.run(slow, timeout_s=0.01)
+    with pytest.raises(SearchTimeoutError):
+        engine.run(slow, timeout_s=0.01)
+    # Those that run keep their slots; the last one never began, and its slot is free already.
+    assert (engine.pending, len(begun)) == (THREADS, THREADS)
     go.set()
     wait_until(lambda: engine.pending == 0)
     assert engine.run(lambda: "done", timeout_s=LONG_S) == "done"
@@ -177,11 +187,12 @@ def test_portrait_is_encoded_in_the_pool(engine: Engine, pack: Pack) -> None:
 
 def test_closing_waits_for_what_runs_and_drops_what_waits(pack: Pack) -> None:
     engine = Engine(pack, threads=1, queue_limit=4)
-    begun, ended, dropped = threading.Event(), threading.Event(), []
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+    dropped: list[str] = []
 
     def slow() -> None:
         begun.set()
-        time.sleep(0.05)
+        assert go.wait(LONG_S)
         ended.set()
 
     def wait_in_vain() -> None:
@@ -196,6 +207,7 @@ def test_closing_waits_for_what_runs_and_drops_what_waits(pack: Pack) -> None:
     waiting = threading.Thread(target=wait_in_vain)
     waiting.start()
     wait_until(lambda: engine.pending == 2)
+    threading.Timer(0.05, go.set).start()
     engine.close()
     assert ended.is_set()
     running.join()
