@@ -207,7 +207,7 @@ def test_closing_waits_for_what_runs_and_drops_what_waits(pack: Pack) -> None:
     waiting = threading.Thread(target=wait_in_vain)
     waiting.start()
     wait_until(lambda: engine.pending == 2)
-    threading.Timer(0.05, go.set).start()
+    threading.Timer(0.3, go.set).start()
     engine.close()
     assert ended.is_set()
     running.join()
