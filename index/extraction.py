@@ -4,15 +4,23 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.encoder import align
+from index.errors import AlignmentError
 from index.pack import Pack
 from index.portrait import Portrait, PortraitLimits, decode_portrait
-from index.quality import Admission, AdmissionPolicy, Quality, measure_quality, primary_face
+from index.quality import (
+    Admission,
+    AdmissionPolicy,
+    Quality,
+    QualityReason,
+    measure_quality,
+    primary_face,
+)
 from index.types import Face, Points
 
 Template = NDArray[np.float32]
@@ -91,8 +99,12 @@ class Extractor:
         template = None
         if face is not None and admission.admitted:
             with _timed(timings_ms, "encode"):
-                crop = align(portrait.pixels, face.landmarks)
-                template = self.pack.encoder.encode([crop])[0]
+                try:
+                    crop = align(portrait.pixels, face.landmarks)
+                except AlignmentError:  # Points that no face has: there is none that can be used.
+                    admission = replace(admission, admitted=False, reasons=(QualityReason.NO_FACE,))
+                else:
+                    template = self.pack.encoder.encode([crop])[0]
         landmarks = face.landmarks if face is not None else None
         return Extraction(portrait, tuple(faces), quality, admission, template, landmarks, timings_ms)
 

@@ -25,7 +25,7 @@ class Term(BaseModel):
 
 
 class TransactionType(Term):
-    """A kind of transaction, and at whose a face may be searched."""
+    """A kind of transaction, and whose must be checked; `nobody` also means that none may be."""
 
     check: Literal["flagged", "everyone", "nobody"]
 

@@ -1,16 +1,19 @@
 """One way from bytes to template: refusals carry reasons, threads do not disturb each other."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from index.encoder import ARCFACE_TEMPLATE
 from index.errors import PortraitError
 from index.extraction import Extractor
 from index.pack import load_pack
 from index.portrait import PortraitLimits
 from index.quality import AdmissionPolicy, QualityReason
+from index.types import Face, Image
 from tests.synthetic import synthetic_portrait
 
 
@@ -93,3 +96,25 @@ def test_real_mates_score_above_real_strangers(
     assert all(template is not None for template in first + second)
     scores = np.stack([t for t in second if t is not None]) @ np.stack([t for t in first if t is not None]).T
     assert (scores.argmax(axis=1) == np.arange(len(chosen))).mean() >= 0.9
+
+
+class DisorderedDetector:
+    """Reports five points in an order that no face has: no turn brings them onto the template."""
+
+    def detect(self, image: Image) -> list[Face]:
+        height, width = image.shape[:2]
+        template = ARCFACE_TEMPLATE @ [1, 1j]
+        centred = template - template.mean()
+        points = np.array([60, -60j, -45 + 20j, 30 + 50j, 15 - 10j])
+        points = points - points.mean()
+        points -= centred * (np.vdot(centred, points) / np.vdot(centred, centred))
+        landmarks = np.stack([points.real + width / 2, points.imag + height / 2], axis=1)
+        return [Face((width / 4, height / 4, width / 2, height / 2), 0.9, landmarks.astype(np.float32))]
+
+
+def test_points_that_cannot_be_aligned_are_no_face(synthetic_extractor: Extractor) -> None:
+    pack = replace(synthetic_extractor.pack, detector=DisorderedDetector())
+    found = Extractor(pack).extract(synthetic_portrait(7))
+    assert not found.admission.admitted
+    assert found.admission.reasons == (QualityReason.NO_FACE,)
+    assert found.template is None
