@@ -10,8 +10,8 @@ import pytest
 from index.types import References
 
 if TYPE_CHECKING:
-    from index.milvus_collection import MilvusServer
     from index.milvus_gallery import MilvusGallery
+    from index.milvus_server import MilvusServer
 
 MakeMilvus = Callable[..., "MilvusGallery"]
 
@@ -39,7 +39,7 @@ def milvus_server(milvus_uri: str) -> Iterator["MilvusServer"]:
     """A connection to it."""
     from milvus_lite.server_manager import server_manager_instance
 
-    from index.milvus_collection import MilvusServer
+    from index.milvus_server import MilvusServer
 
     server = MilvusServer(milvus_uri)
     yield server

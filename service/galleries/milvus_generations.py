@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from index.errors import GenerationError
-from index.milvus_collection import MilvusServer
 from index.milvus_gallery import MilvusGallery
+from index.milvus_server import MilvusServer
 from service.galleries import repository
 from service.galleries.keeper import GalleryPlace, IncompleteError, Keeper, replay
 from service.settings import Settings

@@ -15,8 +15,8 @@ from tests.milvus import MakeMilvus, needed
 needed()
 
 from index.errors import BackendError  # noqa: E402 - imports the extra
-from index.milvus_collection import MilvusServer  # noqa: E402 - imports the extra
 from index.milvus_gallery import MilvusGallery  # noqa: E402 - imports the extra
+from index.milvus_server import MilvusServer  # noqa: E402 - imports the extra
 
 pytestmark = pytest.mark.milvus
 DIMENSION = 16

@@ -23,8 +23,8 @@ from tests.service.galleries.filling import fill, unit_vectors
 
 needed()
 
-from index.milvus_collection import MilvusServer  # noqa: E402 - imports the extra
 from index.milvus_gallery import MilvusGallery  # noqa: E402 - imports the extra
+from index.milvus_server import MilvusServer  # noqa: E402 - imports the extra
 from service.galleries.milvus_generations import MilvusGenerations, alias_of  # noqa: E402 - imports the extra
 
 pytestmark = [pytest.mark.milvus, SQLITE_ONLY]
