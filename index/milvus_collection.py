@@ -1,10 +1,10 @@
 """The references of one generation on a Milvus server, and one kind of failure.
 
 Only this module and `index.milvus_server` import the vendor's client; `index.milvus_gallery`
-searches on top of them. What is asked of the server is little and exact: a brute-force index (`FLAT`) with inner
-product, which for rows of norm 1 is the cosine, and strong consistency, so that a search
-sees every write that returned before it. Whatever fails, here or on the server, leaves as
-`BackendError`; nothing is answered in its stead.
+searches on top of them. What is asked of the server is little and exact: a brute-force
+index (`FLAT`) with inner product, which for rows of norm 1 is the cosine, and strong
+consistency, so that a search sees every write that returned before it. Whatever fails,
+here or on the server, leaves as `BackendError`; nothing is answered in its stead.
 
 References have ids from 1. Two rows below hold what is known of the collection itself: the
 position it has reached and the mark of who writes to it. They live in it because then they
