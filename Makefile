@@ -28,7 +28,7 @@ test: $(VENV)/dev.stamp ## Run all tests; what cannot run here is listed as skip
 	if [ "$${room:-0}" -gt 4000000 ] && [ -w /dev/shm ]; then parent=/dev/shm; else parent=$${TMPDIR:-/tmp}; fi; \
 	TMPDIR=$$(mktemp -d "$$parent/oneperson-test-XXXXXX") && chmod 711 "$$TMPDIR" && export TMPDIR && \
 	trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; \
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/dev.stamp ## Lint, check formatting, types, import directions and the lock files
 	$(BIN)/ruff check .
