@@ -33,7 +33,7 @@ from tests.synthetic import make_synthetic_pack, synthetic_portrait
 
 pytestmark = pytest.mark.enable_socket
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
 SEED = int(os.environ.get("CRASH_SEED", "20261123"))
 CALLERS = 2
 PERSONS_EACH = 4
