@@ -14,6 +14,7 @@ from service.galleries.service import Galleries
 from service.portrait_store import PortraitStore
 from service.schema import prepare_schema
 from service.settings import Settings
+from service.workers import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,8 @@ def opened(app: FastAPI) -> Iterator[None]:
         stack.callback(engine.close)
         app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
         galleries.open()
+        app.state.workers = workers = Workers()
+        stack.callback(workers.stop)
         app.state.is_open = True
         log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
         try:

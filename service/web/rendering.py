@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service.auth.sessions import SignedIn
 from service.language import LANGUAGES
 from service.web.access import page_language
+from service.web.navigation import destinations, is_current
 from service.web.words import Words
 
 HERE = Path(__file__).parent
@@ -64,11 +65,21 @@ def render(
         languages=[(tag, LANGUAGE_NAMES[tag]) for tag in LANGUAGES if tag != words.language],
         visitor=visitor,
         address=address or _address(request),
+        navigation=_navigation(request, visitor),
         asset=_asset,
         **context,
     )
     headers = PAGE_HEADERS | {"Content-Language": words.language}
     return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _navigation(request: Request, visitor: SignedIn | None) -> list[dict[str, Any]]:
+    """Return the pages in the head; a single one is where the visitor is, so it needs no line."""
+    wanted = list(destinations(visitor.actor.role)) if visitor is not None else []
+    return [
+        {"address": item.address, "key": item.key, "current": is_current(item, request.url.path)}
+        for item in wanted
+    ]
 
 
 def _address(request: Request) -> str:

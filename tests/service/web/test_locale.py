@@ -18,6 +18,7 @@ from service.review.opinion import CaseKind, CaseState, ConclusionKind, Stage
 from service.web import pages
 from service.web.case_view import FIELDS
 from service.web.cases import DONE
+from service.web.navigation import DESTINATIONS
 
 WEB = Path(pages.__file__).parent
 CODED: dict[str, Iterable[str]] = {
@@ -35,6 +36,7 @@ CODED: dict[str, Iterable[str]] = {
     "done.": DONE,
     "turn.": set(CaseState) - {CaseState.UNDER_REVIEW, CaseState.AWAITING_SECOND_OFFICER},
     "manual.": ("cleared", "undetermined"),
+    "navigation.": [item.key for item in DESTINATIONS],
     "difference.": ("same", "different", "shown_same", "unknown"),
 }
 
@@ -76,7 +78,7 @@ def test_every_text_that_templates_and_code_ask_for_exists() -> None:
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 asked |= set(re.findall(r"^[a-z_]+\.[a-z_]*[a-z]$", node.value))
-    files = {name for name in asked if name.endswith((".html", ".css", ".svg"))}
+    files = {name for name in asked if name.endswith((".html", ".css", ".svg", ".js"))}
     assert len(asked) > 100
     assert sorted(key for key in asked - files if key not in catalogue("en")) == []
 

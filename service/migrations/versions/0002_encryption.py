@@ -1,0 +1,18 @@
+"""keys, and what is stored encrypted.
+
+Revision: 0002
+Follows: 0001
+"""
+
+revision = '0002'
+down_revision = '0001'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+
+
+def downgrade() -> None:
+    """Take back."""
