@@ -1,46 +1,15 @@
 """Writes audit events in the transaction of what they record."""
 
-from enum import StrEnum
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from service.audit.kinds import AuditKind
 from service.request_context import current_request_id
 from service.tables import AuditEvent
 
 
-class AuditKind(StrEnum):
-    """The closed list of what is recorded."""
-
-    PERSON_STORED = "person-stored"
-    PERSON_READ = "person-read"
-    PERSON_ERASED = "person-erased"
-    CHECK_MADE = "check-made"
-    CHECK_READ = "check-read"
-    CHECK_WITHDRAWN = "check-withdrawn"
-    CASE_OPENED = "case-opened"
-    CASE_VIEWED = "case-viewed"
-    CASE_CLAIMED = "case-claimed"
-    CASE_RELEASED = "case-released"
-    CASE_DECIDED = "case-decided"
-    CASE_CONFIRMED = "case-confirmed"
-    CASE_REOPENED = "case-reopened"
-    CASE_WITHDRAWN = "case-withdrawn"
-    PORTRAIT_VIEWED = "portrait-viewed"
-    NOTICE_ISSUED = "notice-issued"
-    NOTICE_ACKNOWLEDGED = "notice-acknowledged"
-    SIGNED_IN = "signed-in"
-    SIGNED_OUT = "signed-out"
-    SIGN_IN_FAILED = "sign-in-failed"
-    CLIENT_ADDED = "client-added"
-    CLIENT_REVOKED = "client-revoked"
-    OFFICER_ADDED = "officer-added"
-    OFFICER_DISABLED = "officer-disabled"
-    IMPORT_RUN = "import-run"
-    GALLERY_REBUILT = "gallery-rebuilt"
-    GALLERY_ROLLED_BACK = "gallery-rolled-back"
-    GALLERY_CALIBRATED = "gallery-calibrated"
-    GALLERY_LINKED = "gallery-linked"
+__all__ = ["Acting", "AuditKind", "record"]
 
 
 class Acting(Protocol):

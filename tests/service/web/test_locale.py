@@ -9,6 +9,7 @@ from string import Formatter
 import pytest
 
 from index.quality import QualityMark
+from service.audit.kinds import AuditKind
 from service.auth.service import Role
 from service.checks.search import UNKNOWN_PERSON
 from service.language import LANGUAGES, catalogue
@@ -22,6 +23,7 @@ from service.web.navigation import DESTINATIONS
 
 WEB = Path(pages.__file__).parent
 CODED: dict[str, Iterable[str]] = {
+    "audit_kind.": AuditKind,
     "state.": CaseState,
     "kind.": CaseKind,
     "conclusion.": ConclusionKind,
