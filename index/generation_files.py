@@ -2,7 +2,10 @@
 
 A plain column is an ordinary `.npy` file and is memory-mapped when read. A sealed
 one is a sequence of frames, each an 8-byte little-endian length and that many
-sealed bytes, so that no file size is out of a cipher's reach.
+sealed bytes, so that no file size is out of a cipher's reach. The first frame holds
+the array's header, the others its bytes. Each is bound to the manifest that it was
+written for, to its file and to its place in it, so none can be altered, moved, left
+out or taken from another generation.
 """
 
 import hashlib
@@ -11,15 +14,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import GenerationError
 
-CHUNK_BYTES = 32 * 2**20
-"""Bytes hashed, written or sealed at a time."""
+CHUNK_BYTES = 8 * 2**20
+"""Bytes hashed, written or sealed at a time: large enough that Python costs nothing, and soon read."""
 
 _LENGTH_BYTES = 8
 
@@ -35,6 +38,13 @@ class Cipher(Protocol):
 
         Raises:
             ValueError: Altered, sealed with another key, or for another context.
+        """
+
+    def open_into(self, sealed: memoryview, target: memoryview, *, context: bytes) -> None:
+        """Undo `seal` into a buffer of the plain bytes' length.
+
+        Raises:
+            ValueError: As `open`, or the length is another.
         """
 
 
@@ -68,13 +78,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_array(path: Path, array: NDArray[Any], *, cipher: Cipher | None) -> FileRecord:
+def write_array(path: Path, array: NDArray[Any], *, cipher: Cipher | None, mark: str = "") -> FileRecord:
     """Write one column, hashing what reaches the disk, and wait until the disk has it.
 
     Args:
         path: The file; its name binds sealed frames to their place.
         array: Any shape, little-endian, no objects.
         cipher: Seals every frame, or None for a plain `.npy` file.
+        mark: Binds sealed frames to one manifest.
     """
     digest = hashlib.sha256()
     size = 0
@@ -82,7 +93,7 @@ def write_array(path: Path, array: NDArray[Any], *, cipher: Cipher | None) -> Fi
         for number, chunk in enumerate(_npy_chunks(array)):
             data: bytes | memoryview = chunk
             if cipher is not None:
-                data = _frame(cipher.seal(bytes(chunk), context=_context(path, number)))
+                data = _frame(cipher.seal(bytes(chunk), context=_context(path, number, mark)))
             digest.update(data)
             size += file.write(data)
         file.flush()
@@ -90,13 +101,16 @@ def write_array(path: Path, array: NDArray[Any], *, cipher: Cipher | None) -> Fi
     return FileRecord(digest.hexdigest(), size)
 
 
-def read_array(path: Path, record: FileRecord, *, cipher: Cipher | None) -> NDArray[Any]:
+def read_array(path: Path, record: FileRecord, *, cipher: Cipher | None, mark: str = "") -> NDArray[Any]:
     """Check a file against its record and return the array in it.
+
+    A plain file is checked by its SHA-256, a sealed one by the authentication of every frame.
 
     Args:
         path: The file.
         record: What the manifest says of it.
         cipher: The one it was sealed with, or None.
+        mark: What binds its frames to the manifest.
 
     Returns:
         A read-only memory map when plain, an array in memory when sealed.
@@ -104,32 +118,40 @@ def read_array(path: Path, record: FileRecord, *, cipher: Cipher | None) -> NDAr
     Raises:
         GenerationError: Missing, of another size or checksum, not sealed as expected, or no array.
     """
-    _check_file(path, record)
+    _check_size(path, record)
     try:
         if cipher is None:
+            _check_digest(path, record)
             mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
             return mapped
-        plain = b"".join(_opened_frames(path, cipher))
-        array: NDArray[Any] = np.load(io.BytesIO(plain), allow_pickle=False)
+        with path.open("rb") as file:
+            return _opened(file, _Frames(path, cipher, mark))
     except (ValueError, EOFError, OSError) as error:
         raise GenerationError(f"{path.name} holds no column that can be read: {error}") from error
-    return array
 
 
-def _check_file(path: Path, record: FileRecord) -> None:
-    """Refuse a file that is not what was written.
+def _check_size(path: Path, record: FileRecord) -> None:
+    """Refuse a file that is missing or longer or shorter than what was written.
 
     Raises:
-        GenerationError: Missing, or of another size or checksum.
+        GenerationError: So it is.
     """
     try:
         size = path.stat().st_size
-        if size != record.size_bytes:
-            raise GenerationError(f"{path.name} has {size} bytes instead of {record.size_bytes}.")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise GenerationError(f"{path.name} cannot be read: {error.strerror}.") from error
+    if size != record.size_bytes:
+        raise GenerationError(f"{path.name} has {size} bytes instead of {record.size_bytes}.")
+
+
+def _check_digest(path: Path, record: FileRecord) -> None:
+    """Refuse a file that is not what was written.
+
+    Raises:
+        GenerationError: Its checksum is another.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != record.sha256:
         raise GenerationError(f"{path.name} is damaged: its SHA-256 is not the one in the manifest.")
 
@@ -145,9 +167,9 @@ def _npy_chunks(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
         yield body[start : start + CHUNK_BYTES]
 
 
-def _context(path: Path, number: int) -> bytes:
-    """Bind a frame to its file and its place in it."""
-    return f"{path.name}:{number}".encode()
+def _context(path: Path, number: int, mark: str) -> bytes:
+    """Bind a frame to its manifest, its file and its place in it."""
+    return f"{mark}:{path.name}:{number}".encode()
 
 
 def _frame(sealed: bytes) -> bytes:
@@ -155,11 +177,63 @@ def _frame(sealed: bytes) -> bytes:
     return len(sealed).to_bytes(_LENGTH_BYTES, "little") + sealed
 
 
-def _opened_frames(path: Path, cipher: Cipher) -> Iterator[bytes]:
-    """Yield the plain content of every frame, in order."""
-    with path.open("rb") as file:
-        number = 0
-        while prefix := file.read(_LENGTH_BYTES):
-            sealed = file.read(int.from_bytes(prefix, "little"))
-            yield cipher.open(sealed, context=_context(path, number))
-            number += 1
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """How the frames of one file are opened."""
+
+    path: Path
+    cipher: Cipher
+    mark: str
+
+    def read(self, file: BinaryIO) -> memoryview:
+        """Read the next frame, still sealed.
+
+        Raises:
+            EOFError: The file ends before.
+            ValueError: No frame can be that long.
+        """
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        if length > 2 * CHUNK_BYTES:
+            raise ValueError("a frame's length was altered")
+        sealed = file.read(length)
+        if not length or len(sealed) != length:
+            raise EOFError("it ends within a frame")
+        return memoryview(sealed)
+
+    def context(self, number: int) -> bytes:
+        """Return what binds a frame."""
+        return _context(self.path, number, self.mark)
+
+
+def _opened(file: BinaryIO, frames: _Frames) -> NDArray[Any]:
+    """Open all frames, each straight into its part of the array.
+
+    Raises:
+        ValueError: A frame was altered or is another's, or the header is none.
+        EOFError: Frames are missing.
+    """
+    array = _empty(frames.cipher.open(bytes(frames.read(file)), context=frames.context(0)))
+    body = memoryview(array.reshape(-1).view(np.uint8))
+    number = 1
+    for start in range(0, len(body), CHUNK_BYTES):
+        part = body[start : start + CHUNK_BYTES]
+        frames.cipher.open_into(frames.read(file), part, context=frames.context(number))
+        number += 1
+    if file.read(1):
+        raise ValueError("it goes on after its last frame")
+    return array
+
+
+def _empty(header: bytes) -> NDArray[Any]:
+    """Make the array that an authenticated header describes.
+
+    Raises:
+        ValueError: It describes none of ours.
+    """
+    stream = io.BytesIO(header)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("it has another version of the array format")
+    shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    if is_fortran or kind.hasobject:
+        raise ValueError("its array has another layout")
+    return np.empty(shape, dtype=kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import GenerationError
-from index.generation_files import FileRecord
+from index.generation_files import Cipher, FileRecord, write_bytes
 from index.types import Rate
 
 FORMAT_VERSION = 1
@@ -17,7 +17,11 @@ FORMAT_VERSION = 1
 
 MANIFEST_NAME = "manifest.json"
 
+SEAL_NAME = "manifest.seal"
+"""Beside the manifest of an encrypted generation: its digest, encrypted, so that nobody else can have written it."""
+
 _SEAL = "manifest_sha256"
+_SEAL_CONTEXT = b"manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class GenerationManifest:
         recall: Share of exact candidates that the compressed search found on a sample;
             None where nothing is compressed.
         extra: Plain JSON values that the writer wanted kept, such as timings.
+        mark: Random; what encrypted files are bound to, empty for plain ones.
     """
 
     gallery: str
@@ -50,6 +55,7 @@ class GenerationManifest:
     files: Mapping[str, FileRecord]
     recall: Rate | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    mark: str = ""
 
     def to_json(self) -> bytes:
         """Return the manifest as JSON that carries its own checksum."""
@@ -69,6 +75,7 @@ class GenerationManifest:
             },
             "recall": None if self.recall is None else _rate_values(self.recall),
             "extra": dict(self.extra),
+            "mark": self.mark,
         }
         return json.dumps(values | {_SEAL: _checksum(values)}, indent=2, ensure_ascii=False).encode()
 
@@ -111,6 +118,28 @@ def read_manifest(generation: Path) -> GenerationManifest:
     except OSError as error:
         raise GenerationError(f"{generation.name} has no manifest: {error.strerror}.") from error
     return GenerationManifest.from_json(data)
+
+
+def write_seal(generation: Path, manifest: bytes, cipher: Cipher) -> None:
+    """Write beside a manifest what proves that the holder of the key wrote it."""
+    write_bytes(generation / SEAL_NAME, cipher.seal(hashlib.sha256(manifest).digest(), context=_SEAL_CONTEXT))
+
+
+def check_seal(generation: Path, cipher: Cipher) -> None:
+    """Refuse a manifest that the holder of the key has not written just so.
+
+    Raises:
+        GenerationError: The seal is missing or does not fit.
+    """
+    try:
+        digest = cipher.open((generation / SEAL_NAME).read_bytes(), context=_SEAL_CONTEXT)
+        fits = digest == hashlib.sha256((generation / MANIFEST_NAME).read_bytes()).digest()
+    except OSError as error:
+        raise GenerationError(f"{generation.name} has no seal: {error.strerror}.") from error
+    except ValueError as error:
+        raise GenerationError(f"The seal of {generation.name} cannot be opened: {error}") from error
+    if not fits:
+        raise GenerationError(f"The manifest of {generation.name} is not the one that was sealed.")
 
 
 def _rate_values(rate: Rate) -> dict[str, float | int]:

@@ -3,7 +3,7 @@
 Layout of a gallery's folder::
 
     active.json                     which generation is active, and which were before
-    generation-00000007-1f0c9a3e/   manifest.json and one file per column
+    generation-00000007-1f0c9a3e/   manifest.json, its seal when encrypted, and one file per column
     .building-…  .deleted-…         unfinished or condemned; `clean` removes them
     .lock                           taken for the moments that several processes must not share
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from index.errors import GenerationError
 from index.generation_files import Cipher, read_array, sync_directory, write_array, write_bytes
-from index.manifest import MANIFEST_NAME, GenerationManifest, read_manifest
+from index.manifest import MANIFEST_NAME, GenerationManifest, check_seal, read_manifest, write_seal
 from index.types import Rate, References
 
 _POINTER = "active.json"
@@ -86,10 +86,14 @@ def write_generation(
         OSError: The disk is full or not writable; nothing is left behind but a folder for `clean`.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    mark = secrets.token_hex(16) if cipher is not None else ""
     with _building_folder(directory) as building:
         files = {
             f"{name}.npy": write_array(
-                building / f"{name}.npy", getattr(references, name).astype(kind, copy=False), cipher=cipher
+                building / f"{name}.npy",
+                getattr(references, name).astype(kind, copy=False),
+                cipher=cipher,
+                mark=mark,
             )
             for name, kind in _COLUMNS.items()
         }
@@ -105,8 +109,11 @@ def write_generation(
             files=files,
             recall=recall,
             extra=extra or {},
+            mark=mark,
         )
         write_bytes(building / MANIFEST_NAME, manifest.to_json())
+        if cipher is not None:
+            write_seal(building, manifest.to_json(), cipher)
         sync_directory(building)
         load_generation(building, contract_id=contract_id, cipher=cipher)
         with _locked(directory):
@@ -133,6 +140,8 @@ def load_generation(
         GenerationError: Missing, damaged, inconsistent, or made by another pack; says which.
     """
     manifest = read_manifest(generation)
+    if cipher is not None and manifest.sealed:
+        check_seal(generation, cipher)
     if manifest.contract_id != contract_id:
         raise GenerationError(
             f"{generation.name} was made by pack {manifest.contract_id}, "
@@ -146,7 +155,7 @@ def load_generation(
         record = manifest.files.get(f"{name}.npy")
         if record is None:
             raise GenerationError(f"{generation.name} lists no {name}.npy.")
-        columns[name] = read_array(generation / f"{name}.npy", record, cipher=cipher)
+        columns[name] = read_array(generation / f"{name}.npy", record, cipher=cipher, mark=manifest.mark)
         _check_column(columns[name], manifest, name=name, kind=kind)
     references = References(**columns)
     _check_keys(references, manifest)

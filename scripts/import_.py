@@ -19,8 +19,11 @@ from scripts.import_report import Figures, Report
 from scripts.import_rows import Encoding, ImportFileError, count_lines, looks_like_utf8, read_records
 from scripts.import_run import IMPORTER, ImportRun
 from scripts.progress import progress
+from service.audit.chain import sealed_database
+from service.audit.opening import open_audit
 from service.audit.service import AuditKind, record
 from service.database import Database
+from service.encryption.opening import open_vault
 from service.engine import open_engine
 from service.errors import ServiceError, SettingsError
 from service.persons.service import Persons
@@ -77,10 +80,11 @@ def _run(
 ) -> tuple[Figures, bool]:
     """Import, record that it was done, and return the figures and whether the end was reached."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database_address)
+    database = sealed_database(settings)
     prepare_schema(database)
+    open_audit(database, settings)
     engine = open_engine(settings)
-    store = PortraitStore(settings.portraits_dir)
+    store = PortraitStore(settings.portraits_dir, open_vault(database, settings))
     persons = Persons(database=database, engine=engine, store=store, settings=settings)
     run = ImportRun(database=database, engine=engine, persons=persons, settings=settings, folder=folder)
     try:

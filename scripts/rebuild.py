@@ -16,6 +16,7 @@ from scripts.storage import prepared_database
 from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
+from service.encryption.vault import vault_of
 from service.engine import find_pack
 from service.errors import SettingsError
 from service.galleries.backends import backend_of
@@ -125,8 +126,8 @@ def _encoding(
         EngineError: The Ray cluster cannot be reached.
         SettingsError: The extra is not installed.
     """
+    store = PortraitStore(settings.portraits_dir, vault_of(database.info))
     if engine is EngineName.LOCAL:
-        store = PortraitStore(settings.portraits_dir)
         return lambda advance: encode_missing(
             database, store, pack, threads=settings.threads, advance=advance
         )
@@ -137,7 +138,7 @@ def _encoding(
     cluster = RayEngine(
         find_pack(settings),
         contract_id=pack.contract_id,
-        portraits_dir=settings.portraits_dir,
+        store=store,
         address=address,
     )
     return lambda advance: encode_with(cluster, database, pack=pack, advance=advance)

@@ -1,7 +1,7 @@
 """The database: engine, transactions and migrations."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ class Database:
             SettingsError: No address, or another kind of database.
         """
         url = _parsed(address)
+        self.info: dict[str, Any] = {}  # What every session carries; the vault puts itself here.
+        self.before_write: Callable[[], None] | None = None
+        self.before_commit: Callable[[Session], None] | None = None  # The audit log is kept by it.
         if url.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(url)
             self._reading = self.engine.execution_options(oneperson_read_only=True)
@@ -50,8 +53,22 @@ class Database:
         Raises:
             DatabaseUnavailableError: The database is away, locked for too long or full.
         """
-        with _availability(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        if self.before_write is not None:
+            self.before_write()  # What it needs of the database cannot be had within the transaction.
+        with self.write_unprepared() as session:
             yield session
+
+    @contextmanager
+    def write_unprepared(self) -> Iterator[Session]:
+        """One transaction as `write`, for what `before_write` itself writes."""
+        with (
+            _availability(),
+            Session(self.engine, expire_on_commit=False, info=self.info) as session,
+            session.begin(),
+        ):
+            yield session
+            if self.before_commit is not None:
+                self.before_commit(session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -61,7 +78,7 @@ class Database:
             DatabaseUnavailableError: The database is away.
         """
         engine = self._reading
-        with _availability(), Session(engine, expire_on_commit=False) as session:
+        with _availability(), Session(engine, expire_on_commit=False, info=self.info) as session:
             yield session
             session.expunge_all()  # What was read stays readable; a rollback would expire it.
 

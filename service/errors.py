@@ -1,6 +1,8 @@
 """The errors of the service; each class states its HTTP status and its code."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from service.refusals import Refusal
 
 
 class ServiceError(Exception):
@@ -11,6 +13,7 @@ class ServiceError(Exception):
         code: Slug that a machine may rely on; also the last part of the problem type.
         detail: A sentence with the remedy, free of personal data.
         extensions: Further members of the problem document.
+        refusal: Says the detail, and the fault of a field, in any language; None where only `detail` does.
     """
 
     status: ClassVar[int] = 500
@@ -21,6 +24,31 @@ class ServiceError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.extensions = extensions
+        self.refusal: Refusal | None = None
+
+    @classmethod
+    def told(cls, refusal: Refusal, **extensions: Any) -> Self:
+        """Make an error that is told in the language of whoever asked.
+
+        Args:
+            refusal: Why.
+            extensions: Further members of the problem document.
+        """
+        error = cls(refusal.detail("en"), **extensions)
+        error.refusal = refusal
+        if refusal.field is not None:
+            error.extensions["errors"] = [refusal.fault("en")]
+        return error
+
+    def detail_in(self, language: str) -> str:
+        """Return the sentence in a language, as far as it is known in it."""
+        return self.refusal.detail(language) if self.refusal is not None else self.detail
+
+    def extensions_in(self, language: str) -> dict[str, Any]:
+        """Return the further members in a language, as far as they are known in it."""
+        if self.refusal is None or self.refusal.field is None:
+            return self.extensions
+        return self.extensions | {"errors": [self.refusal.fault(language)]}
 
 
 class SettingsError(Exception):
@@ -74,6 +102,10 @@ class NotFoundError(ServiceError):
 
     status = 404
     code = "not-found"
+
+
+class ForeignDivisionError(NotFoundError):
+    """It exists in another division; the caller is told what is told of things that do not exist."""
 
 
 class MethodNotAllowedError(ServiceError):
@@ -146,6 +178,27 @@ class EvidenceMissingError(ServiceError):
     code = "evidence-missing"
 
 
+class NoticeStateError(ServiceError):
+    """The notice, or its delivery, is not in a state that allows this."""
+
+    status = 409
+    code = "notice-state"
+
+
+class VisitCorrectedError(ServiceError):
+    """The record of a visit has a correction already."""
+
+    status = 409
+    code = "visit-corrected"
+
+
+class MonthStateError(ServiceError):
+    """The month is not over, or not in a state that allows this."""
+
+    status = 409
+    code = "month-state"
+
+
 class GalleryNotReadyError(ServiceError):
     """No complete, calibrated gallery with the right pack is loaded."""
 
@@ -174,8 +227,29 @@ class DatabaseUnavailableError(ServiceError):
     code = "database-unavailable"
 
 
+class AuditChainError(ServiceError):
+    """What is done cannot be recorded, so it is not done."""
+
+    status = 503
+    code = "audit-unavailable"
+
+
 class StorageUnavailableError(ServiceError):
     """The portrait store cannot be read or written."""
 
     status = 503
     code = "storage-unavailable"
+
+
+class SealBrokenError(StorageUnavailableError):
+    """Stored data that was altered, moved, never encrypted, or whose key is not given; it is not used."""
+
+    status = 503
+    code = "seal-broken"
+
+
+class KeyMissingError(SealBrokenError):
+    """A key that stored data is encrypted with is not given, or its wrapped form is damaged."""
+
+    status = 503
+    code = "encryption-key-missing"

@@ -17,7 +17,7 @@ from service.database import Database
 from service.engine import find_pack
 from service.errors import ServiceError, SettingsError
 from service.galleries import repository
-from service.galleries.keeper import GalleryPlace, gallery_place
+from service.galleries.keeper import GalleryPlace, gallery_place, generation_cipher
 from service.galleries.service import NAMES
 from service.portrait_store import PortraitStore
 from service.schema import is_known, newest_revision
@@ -176,7 +176,9 @@ def _generation(session: Session, place: GalleryPlace, total: int) -> str:
     path = current(place.directory)
     if path is None:
         return f"{total} portraits at position {head}; no generation yet, it is loaded from the database"
-    references, manifest = load_generation(path, contract_id=place.contract_id)
+    references, manifest = load_generation(
+        path, contract_id=place.contract_id, cipher=generation_cipher(session, place)
+    )
     if manifest.extra.get("epoch") != repository.epoch(session, place.name) or manifest.position > head:
         raise GenerationError(f"{path.name} was made from another database or a later state of this one")
     if manifest.position == head and len(references) != total:
@@ -210,11 +212,7 @@ def _recorded(session: Session) -> set[str]:
 
 def _is_readable(store: PortraitStore, location: str) -> bool:
     """Look again: the portrait may have been written after the store was listed."""
-    try:
-        store.get(location)
-    except ServiceError:
-        return False
-    return True
+    return store.exists(location)
 
 
 def _age_s(store: PortraitStore, location: str) -> float:

@@ -26,6 +26,20 @@ class Settings(BaseSettings):
         description="SQLAlchemy address of the database: postgresql+psycopg://… or sqlite:///…; "
         "default: oneperson.db under the data folder.",
     )
+    encryption_keys: SecretStr | None = Field(
+        None, description="Keys that protect what is stored: 32 bytes each in base64, separated by commas."
+    )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="File with such keys, one per line; default: encryption.key under the data folder, made "
+        "at the first start.",
+    )
+    encryption_key_command: str | None = Field(
+        None, description="Command, run without a shell, that writes such keys to its standard output."
+    )
+    encryption_algorithm: Literal["aes-256-gcm", "sm4-gcm"] = Field(
+        "aes-256-gcm", description="Cipher for what is stored from now on; what is stored stays readable."
+    )
     pack: str = Field("compact", description="Name or directory of the model pack.")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -71,13 +85,121 @@ class Settings(BaseSettings):
     codes_file: Path | None = Field(
         None, description="TOML file that replaces the delivered code tables (transactions, evidence …)."
     )
+    blind_first_look: bool = Field(
+        False,
+        description="Whether the case page keeps order, scores and false-alarm rates of the candidates from an "
+        "officer until they say that they have looked at the portraits.",
+    )
+    case_due_days: float = Field(
+        3.0, gt=0, le=365, description="Days after its opening from which an open case is overdue."
+    )
     notice_due_days: int = Field(15, ge=1, description="Days until an unacknowledged notice is overdue.")
+    webhooks_file: Path | None = Field(
+        None, description="TOML file of the targets to which notices are delivered; default: none are called."
+    )
+    webhook_allowed: frozenset[str] = Field(
+        frozenset(), description="Origins that may be called, such as `https://HOST` or `https://HOST:PORT`."
+    )
+    webhook_private: frozenset[str] = Field(
+        frozenset(),
+        description="Networks that are not public and may be called nevertheless, such as `10.20.30.0/24`.",
+    )
+    webhook_timeout_s: float = Field(10.0, gt=0, le=60, description="Seconds for one attempt to deliver.")
+    webhook_retry_s: float = Field(
+        10.0, gt=0, description="Longest pause after the first failed attempt; it doubles, up to six hours."
+    )
+    webhook_give_up_days: float = Field(
+        5.0, gt=0, le=60, description="Days after which an undelivered notice becomes a dead letter."
+    )
+    letter_sender: str | None = Field(
+        None, max_length=40, description="Name of the office at the head of letters; default: from the division."
+    )
+    letter_number: str = Field(
+        "户通〔{year}〕{sequence}号",
+        max_length=40,
+        description="Form of the letters' numbers; `{year}`, `{sequence}` and `{division}` are filled in.",
+    )
+    letter_font: Path | None = Field(
+        None, description="TrueType or OpenType font of letters; default: a Chinese one found on the system."
+    )
+    letter_id_numbers: Literal["full", "masked"] = Field(
+        "full", description="Whether letters show ID numbers in full, as the authority that cancels needs them."
+    )
+    letter_portraits: bool = Field(False, description="Whether letters show the newest portrait of each registration.")
     max_body_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body accepted, in bytes.")
     public_url: str = Field(
         "http://127.0.0.1:8000", description="Address under which officers reach the pages."
     )
     language: Literal["zh-CN", "en"] = Field("zh-CN", description="Language when a caller names none.")
     session_hours: float = Field(8.0, gt=0, le=24, description="Hours until a page session ends.")
+    session_idle_minutes: float = Field(
+        30.0, gt=0, le=1440, description="Minutes after which an unused page session ends."
+    )
+    second_factor: Literal["off", "optional", "required"] = Field(
+        "required", description="Whether local sign-in asks for a code of an authenticator application."
+    )
+    setup_code_hours: float = Field(
+        72.0, gt=0, le=720, description="Hours that the code for a first password, made by the operator, lasts."
+    )
+    trusted_proxies: frozenset[str] = Field(
+        frozenset(),
+        description="Networks of reverse proxies, such as `10.0.0.5/32`, whose `X-Forwarded-For` tells who calls.",
+    )
+    client_certificate_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="Header in which a trusted proxy names the verified client certificate's subject.",
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of the OpenID Connect provider; default: only local accounts sign in."
+    )
+    oidc_client_id: str = Field("", description="This installation's client id at the provider.")
+    oidc_client_secret: SecretStr | None = Field(None, description="This installation's secret at the provider.")
+    oidc_name: str = Field("OIDC", max_length=40, description="Name of the provider on the sign-in page.")
+    oidc_scopes: str = Field("openid profile", description="Scopes that are asked for, separated by spaces.")
+    oidc_login_claim: str = Field(
+        "preferred_username", description="Claim with the login; it must be unique and not the user's to choose."
+    )
+    oidc_role_claim: str | None = Field(
+        None, description="Claim with role or groups; default: roles are kept here."
+    )
+    oidc_roles: dict[str, Literal["officer", "supervisor", "operator", "auditor"]] = Field(
+        {}, description="JSON object: the role here for each value of the role claim."
+    )
+    oidc_division_claim: str | None = Field(
+        None, description="Claim with the division code; default: divisions are kept here."
+    )
+    oidc_provision: bool = Field(
+        False, description="Whether accounts are made at the first sign-in; needs role and division claims."
+    )
+    audit_key: SecretStr | None = Field(
+        None,
+        description="Keys of the audit log, 64 hexadecimal digits each, the present one first, earlier ones after a "
+        "comma; default: the key file.",
+    )
+    audit_key_file: Path | None = Field(
+        None,
+        description="File with the keys of the audit log, one a line, the present one first; default: audit.key "
+        "under the data folder, made at the first start.",
+    )
+    audit_hash: Literal["sha256", "sm3"] = Field(
+        "sha256", description="Hash of the audit log's codes: HMAC-SHA256, or HMAC-SM3 where that is required."
+    )
+    audit_anchors: Path | None = Field(
+        None,
+        description="File that signed anchors of the audit log are appended to, best on another machine's storage; "
+        "default: audit-anchors.jsonl under the data folder.",
+    )
+    audit_anchor_events: int = Field(1000, ge=1, description="Events after which an anchor is written.")
+    audit_anchor_minutes: float = Field(
+        10.0, gt=0, description="Minutes after which an anchor is written if anything was recorded."
+    )
+    audit_retention_days: int = Field(
+        1096,
+        ge=183,
+        description="Days that audit events stay in the database before `oneperson audit archive` moves them; "
+        "at least six months (Cybersecurity Law, article 21).",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level logged."
     )
@@ -91,9 +213,19 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_dir.absolute() / 'oneperson.db'}"
 
     @property
+    def default_key_file(self) -> Path:
+        """Where keys are when no setting tells; made at the first start."""
+        return self.data_dir / "encryption.key"
+
+    @property
     def portraits_dir(self) -> Path:
         """Folder of the portrait store."""
         return self.data_dir / "portraits"
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Folder of the files that officers attach as evidence."""
+        return self.data_dir / "evidence"
 
     @property
     def galleries_dir(self) -> Path:

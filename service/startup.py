@@ -6,15 +6,20 @@ from contextlib import ExitStack, contextmanager
 import structlog
 from fastapi import FastAPI
 
+from service.audit.chain import sealed_database
+from service.audit.opening import open_audit
+from service.auth.usage import WRITE_EVERY_S, KeyUsage
 from service.codes import load_codes
-from service.database import Database
+from service.encryption.blobs import BlobStore
+from service.encryption.opening import open_vault
 from service.engine import open_engine
 from service.errors import SettingsError
 from service.galleries.service import Galleries
+from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
 from service.schema import prepare_schema
 from service.settings import Settings
-from service.workers import Workers
+from service.workers import Worker, Workers
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +37,24 @@ def opened(app: FastAPI) -> Iterator[None]:
     with ExitStack() as stack:
         _make_data_dir(settings)
         app.state.codes = load_codes(settings.codes_file)
-        app.state.portrait_store = PortraitStore(settings.portraits_dir)
-        app.state.database = database = Database(settings.database_address)
+        app.state.database = database = sealed_database(settings)
         stack.callback(database.close)
         prepare_schema(database)
+        anchoring = open_audit(database, settings, serving=True)
+        stack.callback(anchoring.close)
+        app.state.vault = vault = open_vault(database, settings)
+        app.state.portrait_store = PortraitStore(settings.portraits_dir, vault)
+        app.state.evidence_store = BlobStore(settings.evidence_dir, vault, kind="evidence")
         app.state.engine = engine = open_engine(settings)
         stack.callback(engine.close)
         app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
         galleries.open()
         app.state.workers = workers = Workers()
         stack.callback(workers.stop)
+        app.state.key_usage = usage = KeyUsage(database)
+        workers.start(Worker("key-usage", usage.write, WRITE_EVERY_S))
+        workers.start(anchoring.worker)
+        start_deliveries(app)
         app.state.is_open = True
         log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
         try:

@@ -11,6 +11,12 @@ from index.pack import load_pack
 
 pytest_plugins = ["tests.databases", "tests.milvus"]
 
+os.environ.setdefault("ONEPERSON_ENCRYPTION_KEYS", "b25lcGVyc29uIHRlc3RzOiBub3QgYSBzZWNyZXQga2U=")
+"""One key for all tests, so that what one process seals another opens."""
+
+os.environ.setdefault("ONEPERSON_AUDIT_KEY", "5e" * 32)
+"""Likewise for the audit log: whatever is recorded in a test's database belongs to one chain."""
+
 PROMISES = {
     "faces": "REQUIRE_FACES",
     "browser": "REQUIRE_BROWSER",

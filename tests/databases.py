@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from service.audit.chain import AuditChain, seal_with
+from service.audit.keys import load_keys
 from service.database import Database
+from service.encryption.opening import open_vault
+from service.settings import Settings
 from tests.conftest import unavailable
 from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
 
@@ -49,7 +53,9 @@ def database_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def database(database_address: str) -> Iterator[Database]:
-    """A migrated, empty database: once SQLite, once PostgreSQL."""
+    """A migrated, empty database with its keys at hand: once SQLite, once PostgreSQL."""
     opened = Database(database_address)
+    seal_with(opened, AuditChain(load_keys(Settings())))
+    open_vault(opened, Settings())  # The keys of `tests.conftest` are in the environment.
     yield opened
     opened.close()

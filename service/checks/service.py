@@ -18,7 +18,9 @@ from service.database import Database
 from service.errors import NotFoundError, TransactionConflictError
 from service.galleries.service import GallerySearch
 from service.persons import repository as persons_repository
-from service.portrait_store import PortraitStore
+from service.portrait_store import PortraitStore, owner_of_check, owner_of_person
+from service.register.flags import region_of
+from service.register.repository import division_of
 from service.review.opinion import CaseKind
 from service.review.service import NewCandidate, NewCase, open_case, withdraw_case
 from service.settings import Settings
@@ -80,7 +82,7 @@ class Checks:
             return Made(known, created=False)
         self._search.require_allowed(request.transaction.type)
         searched = self._search.run(request, portrait)
-        probe_location = self._keep_probe(searched)
+        probe_location = self._keep_probe(request, searched)
         committing = False
         try:
             with self._database.write() as session:
@@ -169,16 +171,18 @@ class Checks:
                 )
             return answers.answer(session, check, self._settings)
 
-    def _keep_probe(self, searched: Searched) -> str | None:
+    def _keep_probe(self, request: CheckRequest, searched: Searched) -> str | None:
         """Store the probe when officers will have to look at it; otherwise it is not kept at all."""
         probe = searched.probe
         if probe is None or not any(search.candidates for search in searched.searches):
             return None
+        owner = owner_of_check(request.transaction.id)
         if probe.data is not None and probe.extraction is not None:
-            return self._store.put(probe.data, probe.extraction.portrait.format)
-        if probe.portrait is None:
+            return self._store.put(probe.data, owner=owner)
+        if probe.portrait is None or request.person_id is None:
             raise AssertionError("unreachable: a probe comes from a request or from an enrolled portrait")
-        return self._store.put(self._store.get(probe.portrait.location), probe.portrait.format)
+        enrolled = self._store.get(probe.portrait.location, owner=owner_of_person(request.person_id))
+        return self._store.put(enrolled, owner=owner)
 
     def _drop(self, location: str | None) -> None:
         if location is not None:
@@ -213,6 +217,9 @@ class Checks:
             check.probe_location = probe_location
             check.probe_format = _probe_format(searched.probe)
             check.probe_landmarks = _probe_landmarks(searched.probe)
+        division_code = division_of(session, check.person_id)
+        if division_code is not None:
+            check.region = region_of(division_code)
         session.add(check)
         session.flush()
         if check.outcome != "no_candidates":

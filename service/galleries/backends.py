@@ -13,6 +13,7 @@ from service.galleries.keeper import (
     IncompleteError,
     Keeper,
     from_database,
+    generation_cipher,
     open_keeper,
     save_generation,
 )
@@ -85,7 +86,13 @@ class LocalBackend:
         if not len(keeper.gallery):
             return None
         epoch = repository.epoch(session, place.name)
-        return save_generation(keeper, epoch=epoch, keep=self._keep, switch=switch)
+        return save_generation(
+            keeper,
+            epoch=epoch,
+            keep=self._keep,
+            cipher=generation_cipher(session, place),
+            switch=switch,
+        )
 
     def roll_back(self, session: Session, place: GalleryPlace) -> str:  # noqa: ARG002 - the folder says it
         """Switch the folder's pointer; see `Backend.roll_back`."""

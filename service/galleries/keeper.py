@@ -11,9 +11,12 @@ from sqlalchemy.orm import Session
 
 from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
+from index.generation_files import Cipher
 from index.recall import measure_recall
 from index.snapshot import activate, clean, current, load_generation, prune, write_generation
 from index.types import Reference, References
+from service.encryption.generations import GenerationCipher
+from service.encryption.vault import vault_of
 from service.galleries import repository
 from service.galleries.repository import Change
 from service.settings import Settings
@@ -74,6 +77,11 @@ def new_gallery(backend: str, dimension: int, references: References) -> Gallery
     from index.faiss_gallery import FaissGallery  # noqa: PLC0415 - FAISS loads only where it is used
 
     return FaissGallery(dimension, references)
+
+
+def generation_cipher(session: Session, place: GalleryPlace) -> Cipher:
+    """Return what encrypts the generations of one gallery made by one pack, and of no other."""
+    return GenerationCipher(vault_of(session), f"{place.name}:{place.contract_id}")
 
 
 @dataclass(slots=True)
@@ -144,7 +152,10 @@ def open_keeper(session: Session, place: GalleryPlace, *, backend: str, keep: in
         keeper = from_database(session, place, backend)
         if not keeper.unencoded and len(keeper.gallery):
             keeper.generation = save_generation(
-                keeper, epoch=repository.epoch(session, place.name), keep=keep
+                keeper,
+                epoch=repository.epoch(session, place.name),
+                keep=keep,
+                cipher=generation_cipher(session, place),
             )
     return keeper
 
@@ -160,7 +171,7 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
     return keeper
 
 
-def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = True) -> str:
+def save_generation(keeper: Keeper, *, epoch: str, keep: int, cipher: Cipher, switch: bool = True) -> str:
     """Write the gallery as a generation, switch to it and return its name.
 
     The recall of a compressed gallery is measured against exact search and written down; below
@@ -170,6 +181,7 @@ def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = Tru
         keeper: A complete gallery.
         epoch: The mark of the database that it is a copy of.
         keep: Earlier generations kept for rollback.
+        cipher: Encrypts its files.
         switch: Whether it becomes the current one.
 
     Raises:
@@ -186,6 +198,7 @@ def save_generation(keeper: Keeper, *, epoch: str, keep: int, switch: bool = Tru
         gallery=keeper.place.name,
         extra={"epoch": epoch},
         recall=None if is_exact else measure_recall(keeper.gallery, references),
+        cipher=cipher,
     )
     if switch:
         activate(directory, path)
@@ -199,7 +212,9 @@ def _from_generation(session: Session, place: GalleryPlace, backend: str) -> Kee
         path = current(place.directory)
         if path is None:
             return None
-        references, manifest = load_generation(path, contract_id=place.contract_id)
+        references, manifest = load_generation(
+            path, contract_id=place.contract_id, cipher=generation_cipher(session, place)
+        )
         if manifest.extra.get("epoch") != repository.epoch(session, place.name):
             raise GenerationError(f"{path.name} was made from another database")
         keeper = Keeper(

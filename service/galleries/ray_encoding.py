@@ -2,7 +2,8 @@
 
 The only module that imports Ray. Its workers are given a pack's folder, the portrait folder
 and the tasks; they must reach both folders under the same paths (a shared file system) and
-have this program installed in the same version. They never see the database: the templates
+have this program installed in the same version and the operator's keys in their settings. They
+never see the database: the wrapped data keys come with the task, and the templates
 come back to the caller, who stores them.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from index.errors import PackError
 from index.extraction import Extractor
 from index.pack import load_pack
+from service.encryption.carried import CarriedKeys, carried_here
 from service.galleries.rebuild import BATCH, EngineError, Result, Task, encode
 from service.portrait_store import PortraitStore
 
@@ -39,7 +41,7 @@ class RayEngine:
         pack_dir: Path,
         *,
         contract_id: str,
-        portraits_dir: Path,
+        store: PortraitStore,
         address: str | None = None,
         per_call: int = 32,
     ) -> None:
@@ -48,7 +50,8 @@ class RayEngine:
         Args:
             pack_dir: The pack's folder, as the workers see it.
             contract_id: The pack that must be there.
-            portraits_dir: The portrait folder, as the workers see it.
+            store: The portraits; the workers see its folder under the same path, and open what is in it
+                with the keys of their own settings.
             per_call: Portraits that one worker encodes between two answers.
             address: The cluster's; by default that of RAY_ADDRESS, or else one on this machine.
 
@@ -58,7 +61,8 @@ class RayEngine:
         self._worker = {
             "pack_dir": pack_dir.absolute(),
             "contract_id": contract_id,
-            "portraits_dir": portraits_dir.absolute(),
+            "portraits_dir": store.directory.absolute(),
+            "keys": store.carried_keys(),
         }
         self._per_call = per_call
         try:
@@ -114,24 +118,31 @@ class RayEngine:
 class Worker:
     """One process of the cluster, with the pack loaded."""
 
-    def __init__(self, pack_dir: Path, contract_id: str, portraits_dir: Path) -> None:
+    def __init__(self, pack_dir: Path, contract_id: str, portraits_dir: Path, keys: CarriedKeys) -> None:
         """Load the pack.
 
         Raises:
             PackError: It is missing here, damaged, or another one.
+            SettingsError: The keys that the portraits need are not given here.
         """
         pack = load_pack(pack_dir)
         if pack.contract_id != contract_id:
             raise PackError(f"{pack_dir} on a worker holds another pack than on the machine that asks.")
         self._extractor = Extractor(pack)
-        self._store = PortraitStore(portraits_dir)
+        self._store = PortraitStore(portraits_dir, carried_here(keys))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Encode a batch of columns as `_row` makes them."""
         results = [
-            encode(self._extractor, self._store, Task("", int(number), str(location), _points(points)))
-            for number, location, points in zip(
-                batch["reference_id"], batch["location"], batch["landmarks"], strict=True
+            encode(
+                self._extractor, self._store, Task(str(person), int(number), str(location), _points(points))
+            )
+            for person, number, location, points in zip(
+                batch["person_id"],
+                batch["reference_id"],
+                batch["location"],
+                batch["landmarks"],
+                strict=True,
             )
         ]
         return {
@@ -144,6 +155,7 @@ class Worker:
 
 def _row(task: Task) -> dict[str, Any]:
     return {
+        "person_id": task.person_id,
         "reference_id": task.reference_id,
         "location": task.location,
         "landmarks": task.landmarks.astype("<f4").tobytes(),

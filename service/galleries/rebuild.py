@@ -17,12 +17,14 @@ from index.types import Points, Vectors
 from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
+from service.encryption.templates import sealed_template
+from service.encryption.vault import vault_of
 from service.errors import StorageUnavailableError
 from service.galleries import repository
 from service.galleries.backends import backend_of
 from service.galleries.keeper import gallery_place
 from service.persons.enrolment import FLAGGED, REGISTERED
-from service.portrait_store import PortraitStore
+from service.portrait_store import PortraitStore, owner_of_person
 from service.settings import Settings
 from service.tables import Portrait, Template
 
@@ -230,7 +232,7 @@ def _windows(database: Database, contract_id: str, size: int) -> Iterator[list[T
 def encode(extractor: Extractor, store: PortraitStore, task: Task) -> Result:
     """Encode one portrait; whatever is wrong with it becomes the result's reason."""
     try:
-        data = store.get(task.location)
+        data = store.get(task.location, owner=owner_of_person(task.person_id))
         extraction = extractor.extract(data)
         if extraction.template is not None:
             return Result(task, extraction.template)
@@ -251,9 +253,9 @@ def _store(database: Database, pack: Pack, results: Sequence[Result], encoded: E
                 encoded.failures.append(Failure(task.person_id, task.reference_id, result.reason))
                 continue
             vector = result.vector.astype("<f4").tobytes()
-            session.merge(
-                Template(reference_id=result.task.reference_id, contract_id=pack.contract_id, vector=vector)
-            )
+            reference_id = result.task.reference_id
+            sealed = sealed_template(vault_of(session), reference_id, pack.contract_id, vector)
+            session.merge(Template(reference_id=reference_id, contract_id=pack.contract_id, vector=sealed))
             encoded.done += 1
             encoded.by_old_landmarks += result.by_old_landmarks
 

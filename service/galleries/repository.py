@@ -9,6 +9,8 @@ from sqlalchemy import Exists, Row, Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from index.types import Reference, References, Vectors
+from service.encryption.templates import opened_template, opened_templates
+from service.encryption.vault import vault_of
 from service.tables import CalibrationRecord, GalleryChange, GalleryHead, Person, Portrait, Template
 
 ENROL = "enrol"
@@ -120,9 +122,11 @@ def changes_after(
         .where(GalleryChange.gallery == gallery, GalleryChange.position > position)
         .order_by(GalleryChange.position)
     )
+    vault = vault_of(session)
     for row in session.execute(query.execution_options(yield_per=CHUNK)):
-        at, kind, reference_id, key, where, sex, birth_date, vector = row
+        at, kind, reference_id, key, where, sex, birth_date, sealed = row
         stored = key is not None and where == gallery
+        vector = None if sealed is None else opened_template(vault, reference_id, contract_id, sealed)
         known = stored and vector is not None and is_template(vector, dimension)
         yield Change(
             position=at,
@@ -183,11 +187,14 @@ def stream_references(
     Yields:
         References, and the ids of those whose template is damaged, which are left out.
     """
+    vault = vault_of(session)
     query = _enrolled(gallery, contract_id).order_by(Portrait.reference_id)
     for fetched in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
-        sound = are_templates([row[4] for row in fetched], dimension)
+        opened = opened_templates(vault, contract_id, ((row[0], row[4]) for row in fetched))
+        sound = are_templates(opened, dimension)
         rows = [row for row, is_sound in zip(fetched, sound, strict=True) if is_sound]
-        vectors = np.frombuffer(b"".join(row[4] for row in rows), dtype="<f4").reshape(-1, dimension)
+        whole = (vector for vector, is_sound in zip(opened, sound, strict=True) if is_sound)
+        vectors = np.frombuffer(b"".join(whole), dtype="<f4").reshape(-1, dimension)
         references = References(
             np.array([row[0] for row in rows], dtype=np.int64),
             np.array([row[1] for row in rows], dtype=np.int64),
@@ -213,17 +220,21 @@ def is_template(vector: bytes, dimension: int) -> bool:
 
 
 def template(session: Session, reference_id: int, contract_id: str) -> bytes | None:
-    """Return what a pack made of a portrait."""
+    """Return what a pack made of a portrait; no bytes where it was altered."""
     row = session.get(Template, (reference_id, contract_id))
-    return None if row is None else row.vector
+    if row is None:
+        return None
+    return opened_template(vault_of(session), reference_id, contract_id, row.vector)
 
 
 def discard_damaged(session: Session, contract_id: str, dimension: int) -> int:
     """Delete a pack's templates that are damaged, so that they are made again, and count them."""
     query = select(Template.reference_id, Template.vector).where(Template.contract_id == contract_id)
+    vault = vault_of(session)
     damaged: list[int] = []
     for rows in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
-        sound = are_templates([row[1] for row in rows], dimension)
+        opened = opened_templates(vault, contract_id, ((row[0], row[1]) for row in rows))
+        sound = are_templates(opened, dimension)
         damaged += [row[0] for row, is_sound in zip(rows, sound, strict=True) if not is_sound]
     for reference_id in damaged:
         session.delete(session.get_one(Template, (reference_id, contract_id)))

@@ -6,6 +6,8 @@ from datetime import date
 from sqlalchemy.orm import Session
 
 from index.extraction import Extraction
+from service.encryption.templates import sealed_template
+from service.encryption.vault import Vault
 from service.galleries.repository import ENROL, REMOVE, append_changes
 from service.persons.schemas import PortraitAnswer, RegistrationFields
 from service.settings import Settings
@@ -129,7 +131,9 @@ def portrait_row(person: Person, prepared: PreparedPortrait, location: str) -> P
     )
 
 
-def template_row(portrait: Portrait, prepared: PreparedPortrait, contract_id: str) -> Template:
+def template_row(
+    portrait: Portrait, prepared: PreparedPortrait, contract_id: str, *, vault: Vault
+) -> Template:
     """Make the row of a newly encoded portrait's template.
 
     Raises:
@@ -138,4 +142,5 @@ def template_row(portrait: Portrait, prepared: PreparedPortrait, contract_id: st
     if prepared.extraction is None or prepared.extraction.template is None:
         raise ValueError("only an encoded portrait has a template")
     vector = prepared.extraction.template.astype("<f4").tobytes()
-    return Template(reference_id=portrait.reference_id, contract_id=contract_id, vector=vector)
+    sealed = sealed_template(vault, portrait.reference_id, contract_id, vector)
+    return Template(reference_id=portrait.reference_id, contract_id=contract_id, vector=sealed)

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from service.encryption.templates import opened_template
+from service.encryption.vault import vault_of
 from service.tables import Person, Portrait, Template
 
 
@@ -45,7 +47,10 @@ def person_ids(session: Session, keys: Collection[int]) -> dict[int, str]:
 
 
 def latest_template(session: Session, person_key: int, contract_id: str) -> tuple[Portrait, bytes] | None:
-    """Return a person's newest portrait that has a template of a pack, with the template's bytes."""
+    """Return a person's newest portrait that has a template of a pack, with the template's bytes.
+
+    One that was altered gives no bytes.
+    """
     query = (
         select(Portrait, Template.vector)
         .join(Template, Template.reference_id == Portrait.reference_id)
@@ -54,4 +59,7 @@ def latest_template(session: Session, person_key: int, contract_id: str) -> tupl
         .limit(1)
     )
     row = session.execute(query).first()
-    return None if row is None else (row[0], row[1])
+    if row is None:
+        return None
+    portrait, sealed = row
+    return portrait, opened_template(vault_of(session), portrait.reference_id, contract_id, sealed)

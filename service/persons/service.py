@@ -11,12 +11,14 @@ from service.auth.service import Actor
 from service.database import Database
 from service.engine import Engine
 from service.errors import NotFoundError
+from service.notices.service import RegistrationChange, answered_by_registrations
 from service.persons import repository
 from service.persons.enrolment import ChangeBook, PortraitFile, Prepared
 from service.persons.preparation import Preparation
 from service.persons.schemas import PersonAnswer, PersonStored, ReferenceAnswer, RegistrationFields
 from service.persons.storing import Storing, enrolment_of, file_key
-from service.portrait_store import PortraitStore
+from service.portrait_store import PortraitStore, owner_of_person
+from service.register.flags import FlagBook, standing_of
 from service.settings import Settings
 
 FILE_WRITERS = 4
@@ -134,8 +136,13 @@ class Persons:
                 if person.gallery is not None:
                     book.remove(person.gallery, portrait.reference_id, person.key)
                 dropped.append(portrait.location)
+            flags = FlagBook()
+            flags.note(person_id, standing_of(person, self._settings.flagged_codes), None)
             session.delete(person)
             session.flush()
+            gone = RegistrationChange(person_id, level_code=None, codes_changed=True)
+            answered_by_registrations(session, [gone], actor=actor)
+            flags.record(session)
             book.record(session)
             record(
                 session,
@@ -172,15 +179,15 @@ class Persons:
     def _write_files(self, batch: Sequence[Prepared], files: dict[str, str]) -> None:
         """Store the new portraits' files; each waits for the disk, so several wait together."""
         new = [
-            (file_key(prepared, portrait), portrait.data, portrait.extraction.portrait.format)
+            (file_key(prepared, portrait), portrait.data, owner_of_person(prepared.person_id))
             for prepared in batch
             for portrait in prepared.portraits or ()
             if portrait.extraction is not None
         ]
 
         def write(item: tuple[str, bytes, str]) -> None:
-            key, data, form = item
-            files[key] = self._store.put(data, form)
+            key, data, owner = item
+            files[key] = self._store.put(data, owner=owner)
 
         if len(new) <= 1:
             for item in new:

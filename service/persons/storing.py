@@ -7,7 +7,9 @@ from sqlalchemy.orm import Session
 
 from service.audit.service import AuditKind, record
 from service.auth.service import Actor
+from service.encryption.vault import vault_of
 from service.errors import RegistrationChangedError
+from service.notices.service import RegistrationChange, answered_by_registrations
 from service.persons import repository
 from service.persons.enrolment import (
     NO_PORTRAIT,
@@ -20,6 +22,7 @@ from service.persons.enrolment import (
     template_row,
 )
 from service.persons.schemas import EnrolmentAnswer, PersonStored
+from service.register.flags import FlagBook, standing_of
 from service.settings import Settings
 from service.tables import Person, Portrait
 
@@ -97,6 +100,8 @@ class Storing:
         self._contract_id = contract_id
         self._files = files
         self._book = ChangeBook()
+        self._flags = FlagBook()
+        self._changes: list[RegistrationChange] = []
         self.used: set[str] = set()
         self.dropped: list[str] = []
 
@@ -118,6 +123,8 @@ class Storing:
             self._add_templates(registration)
         answers = {item.prepared.person_id: self._settle(item, actor) for item in registrations}
         self._session.flush()
+        answered_by_registrations(self._session, self._changes, actor=actor)
+        self._flags.record(self._session)
         self._book.record(self._session)
         return [answers[prepared.person_id] for prepared in batch]
 
@@ -127,10 +134,16 @@ class Storing:
         for prepared in batch:
             person = known.get(prepared.person_id)
             created = person is None
+            codes = self._settings.flagged_codes
+            before_it = standing_of(person, codes) if person is not None else None
             if person is None:
                 person = Person(person_id=prepared.person_id, portraits=[])
                 self._session.add(person)
+            coded = (person.level_code, person.category)
             changed, attributes_changed = apply_fields(person, prepared.fields)
+            recoded = not created and coded != (person.level_code, person.category)
+            self._changes.append(RegistrationChange(person.person_id, person.level_code, recoded))
+            self._flags.note(person.person_id, before_it, standing_of(person, codes))
             before = list(person.portraits)
             registrations.append(
                 _Registration(prepared, person, created, changed, attributes_changed, before)
@@ -162,7 +175,7 @@ class Storing:
 
     def _add_templates(self, item: _Registration) -> None:
         for row, portrait in item.encoded:
-            template = template_row(row, portrait, self._contract_id)
+            template = template_row(row, portrait, self._contract_id, vault=vault_of(self._session))
             if row in item.before:
                 self._session.merge(template)
             else:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.errors import NotFoundError
+from service.portrait_store import owner_of_check, owner_of_person
 from service.review import repository
 from service.review.access import visible_case
 from service.tables import Case, Check, Portrait
@@ -21,10 +22,12 @@ class StoredPortrait:
 
     Attributes:
         location: In the portrait store.
+        owner: Whose it is there.
         landmarks: Five points in pixels of the decoded picture, see `index.types.Points`.
     """
 
     location: str
+    owner: str
     landmarks: Sequence[Sequence[float]]
 
 
@@ -94,11 +97,13 @@ def view_probe(session: Session, case_id: UUID, *, actor: Actor) -> StoredPortra
         if not portraits:
             raise NotFoundError("The subject's portraits are no longer held.")
         _record(session, case, f"person:{case.subject_person_id}", actor=actor)
-        return _stored(portraits[0])
+        return _stored(portraits[0], str(case.subject_person_id))
     if check.probe_location is None or check.probe_landmarks is None:
         raise NotFoundError("The portrait that was searched is not held.")
     _record(session, case, f"check:{check.id}", actor=actor)
-    return StoredPortrait(check.probe_location, check.probe_landmarks)
+    return StoredPortrait(
+        check.probe_location, owner_of_check(check.transaction_id), check.probe_landmarks
+    )
 
 
 def view_reference(session: Session, case_id: UUID, *, reference_id: int, actor: Actor) -> StoredPortrait:
@@ -117,7 +122,7 @@ def view_reference(session: Session, case_id: UUID, *, reference_id: int, actor:
         if portrait.reference_id == reference_id:
             subject = f"person:{owners[portrait.person_key]}"
             _record(session, case, subject, actor=actor, reference_id=reference_id)
-            return _stored(portrait)
+            return _stored(portrait, owners[portrait.person_key])
     raise NotFoundError("There is no such portrait in this case; it may have been erased.")
 
 
@@ -142,8 +147,8 @@ def _probe_facts(check: Check | None, subject: tuple[PortraitFacts, ...]) -> Por
     return PortraitFacts(None, None, tuple(str(mark) for mark in marks))
 
 
-def _stored(portrait: Portrait) -> StoredPortrait:
-    return StoredPortrait(portrait.location, portrait.landmarks)
+def _stored(portrait: Portrait, person_id: str) -> StoredPortrait:
+    return StoredPortrait(portrait.location, owner_of_person(person_id), portrait.landmarks)
 
 
 def _record(

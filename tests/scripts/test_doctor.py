@@ -13,6 +13,7 @@ from index.pack import read_manifest
 from index.snapshot import current
 from service.auth.service import Actor
 from service.database import Database
+from service.encryption.vault import vault_of
 from service.engine import open_engine
 from service.examination import ORPHAN_AGE_S
 from service.galleries.keeper import gallery_place
@@ -56,7 +57,7 @@ def settings(operator: Operator) -> Settings:
 def enrolled(settings: Settings, database: Database) -> PortraitStore:
     """Three flagged persons with a portrait each, and a generation written at a start."""
     settings.data_dir.mkdir(parents=True)
-    store = PortraitStore(settings.portraits_dir)
+    store = PortraitStore(settings.portraits_dir, vault_of(database.info))
     engine = open_engine(settings)
     persons = Persons(database=database, engine=engine, store=store, settings=settings)
     for number in range(3):
@@ -164,7 +165,7 @@ def test_a_lost_portrait_is_found(operator: Operator, enrolled: PortraitStore) -
 def test_an_orphan_is_found_when_it_is_old_and_erased_when_asked(
     operator: Operator, enrolled: PortraitStore, database: Database
 ) -> None:
-    orphan = enrolled.put(b"nobody's", "jpeg")
+    orphan = enrolled.put(b"nobody's", owner="nobody")
     assert wrong(operator) == {}
     old = time.time() - ORPHAN_AGE_S - 60
     for location in enrolled.locations():

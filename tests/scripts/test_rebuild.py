@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from index.pack import load_pack
 from index.snapshot import current, generations
 from scripts.installation import Installation
 from service.database import Database
+from service.encryption.templates import opened_template
+from service.encryption.vault import vault_of
 from service.galleries import rebuild
 from service.galleries.keeper import gallery_place
 from service.portrait_store import PortraitStore
@@ -142,17 +145,25 @@ def test_portraits_that_cannot_be_encoded_are_reported_and_nothing_is_switched(
     assert "P1" in shown.out
 
 
+def opened(session: Session) -> dict[int, bytes]:
+    vault = vault_of(session)
+    return {
+        row.reference_id: opened_template(vault, row.reference_id, row.contract_id, row.vector)
+        for row in session.scalars(select(Template))
+    }
+
+
 def test_damaged_templates_are_made_again(operator: Operator, database: Database) -> None:
     with database.write() as session:
         rows = session.scalars(select(Template).order_by(Template.reference_id)).all()
-        whole = {row.reference_id: row.vector for row in rows}
+        whole = opened(session)
         rows[0].vector = rows[0].vector[:-3]
         rows[1].vector = bytes(len(rows[1].vector))
     done = operator.types("rebuild")
     assert done.code == 0, done.err
     assert "Encoded 2 portraits" in done.out
     with database.read() as session:
-        assert {row.reference_id: row.vector for row in session.scalars(select(Template))} == whole
+        assert opened(session) == whole
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(

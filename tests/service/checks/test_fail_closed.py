@@ -21,6 +21,8 @@ from index.pack import load_pack
 from index.types import Candidate, Vectors
 from service.app import create_app
 from service.database import Database
+from service.encryption.templates import opened_template, sealed_template
+from service.encryption.vault import vault_of
 from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Check, Template
@@ -226,7 +228,10 @@ def test_full_portrait_store_stops_a_suspected_duplicate_but_needs_none_for_a_st
     assert post_check(client, headers, "T0", STRANGER).status_code == 201
     before = contents(database)
     (tmp_path / "in-the-way").touch()
-    whole, app.state.portrait_store = app.state.portrait_store, PortraitStore(tmp_path / "in-the-way")
+    whole, app.state.portrait_store = (
+        app.state.portrait_store,
+        PortraitStore(tmp_path / "in-the-way", app.state.vault),
+    )
     answer = post_check(client, headers, "T1", portrait(2, 1))
     assert_no_answer(answer, code="storage-unavailable")
     assert contents(database) == before
@@ -253,8 +258,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def damage(database: Database, how: Callable[[bytes], bytes], *, rank: int = 0) -> None:
     with database.write() as session:
         row = session.scalars(select(Template).order_by(Template.reference_id)).all()[rank]
+        vault, place = vault_of(session), (row.reference_id, row.contract_id)
         with np.errstate(over="ignore"):
-            row.vector = how(row.vector)
+            spoilt = how(opened_template(vault, *place, row.vector))
+        row.vector = sealed_template(vault, *place, spoilt)
 
 
 @SQLITE_ONLY
@@ -276,7 +283,10 @@ def test_damaged_template_stops_all_answers_until_it_is_made_again(
         assert contents(database) == before
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert_no_answer(post_check(client, headers, "T1", portrait(2, 1)), code="gallery-not-ready")
-        store, pack = PortraitStore(settings.portraits_dir), load_pack(Path(settings.pack))
+        store, pack = (
+            PortraitStore(settings.portraits_dir, vault_of(database.info)),
+            load_pack(Path(settings.pack)),
+        )
         encoded = encode_all(database, store, pack)
         assert (encoded.done, encoded.failures) == (1, [])
         best = post_check(client, headers, "T1", portrait(1, 1)).json()["candidates"][0]
@@ -334,7 +344,9 @@ def test_other_pack_answers_nothing_until_every_portrait_is_encoded_by_it(
         assert_no_answer(post_check(client, headers, "T1", portrait(2, 1)), code="gallery-not-ready")
         assert put_person(client, headers, "P3", portrait(3)).status_code == 201
         assert_no_answer(post_check(client, headers, "T1", portrait(3, 1)), code="gallery-not-ready")
-        encode_all(database, PortraitStore(swapped.portraits_dir), load_pack(pack_dir))
+        encode_all(
+            database, PortraitStore(swapped.portraits_dir, vault_of(database.info)), load_pack(pack_dir)
+        )
         check = post_check(client, headers, "T1", portrait(2, 1)).json()
         assert check["candidates"][0]["person_id"] == "P2"
         assert check["contract_id"] != first["contract_id"]

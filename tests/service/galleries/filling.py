@@ -4,6 +4,8 @@ import numpy as np
 
 from index.types import Vectors
 from service.database import Database
+from service.encryption.templates import sealed_template
+from service.encryption.vault import vault_of
 from service.persons.enrolment import ChangeBook
 from service.tables import Person, Portrait, Template
 
@@ -41,7 +43,12 @@ def fill(
                 Template(
                     reference_id=portrait.reference_id,
                     contract_id=contract_id,
-                    vector=vector.astype("<f4").tobytes(),
+                    vector=sealed_template(
+                        vault_of(session),
+                        portrait.reference_id,
+                        contract_id,
+                        vector.astype("<f4").tobytes(),
+                    ),
                 )
             )
             book.enrol(gallery, portrait.reference_id, person.key)

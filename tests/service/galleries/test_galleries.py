@@ -13,6 +13,8 @@ from index.pack import Pack, load_pack
 from index.snapshot import current, generations
 from index.types import Vectors
 from service.database import Database
+from service.encryption.templates import sealed_template
+from service.encryption.vault import vault_of
 from service.errors import GalleryNotReadyError
 from service.galleries.rebuild import write_generations
 from service.galleries.repository import append_changes
@@ -206,7 +208,12 @@ def test_person_whose_portrait_is_replaced_is_found_at_every_moment(
                 )
                 person.portraits.append(new)
                 session.flush()
-                template = vectors[0].astype("<f4").tobytes()
+                template = sealed_template(
+                    vault_of(session),
+                    new.reference_id,
+                    pack.contract_id,
+                    vectors[0].astype("<f4").tobytes(),
+                )
                 session.add(
                     Template(reference_id=new.reference_id, contract_id=pack.contract_id, vector=template)
                 )

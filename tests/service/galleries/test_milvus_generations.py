@@ -10,6 +10,8 @@ from index.errors import BackendError, GenerationError
 from index.pack import Pack, load_pack
 from index.types import Vectors
 from service.database import Database
+from service.encryption.templates import sealed_template
+from service.encryption.vault import vault_of
 from service.errors import GalleryNotReadyError
 from service.galleries.keeper import IncompleteError
 from service.galleries.rebuild import write_generations
@@ -145,9 +147,9 @@ def test_an_incomplete_gallery_does_not_answer_and_becomes_whole_when_encoded(
     with pytest.raises(IncompleteError):
         write_generations(database, on_milvus, pack, activate=True)
     with database.write() as session:
-        session.add(
-            Template(reference_id=3, contract_id=pack.contract_id, vector=vectors[2].astype("<f4").tobytes())
-        )
+        vector = vectors[2].astype("<f4").tobytes()
+        sealed = sealed_template(vault_of(session), 3, pack.contract_id, vector)
+        session.add(Template(reference_id=3, contract_id=pack.contract_id, vector=sealed))
     assert found(galleries, vectors[2]) == [keys[2]]
 
 

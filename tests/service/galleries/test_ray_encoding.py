@@ -11,6 +11,8 @@ from sqlalchemy import delete, select
 from index.pack import Pack, load_pack
 from service.auth.service import Actor
 from service.database import Database
+from service.encryption.templates import opened_template, sealed_template
+from service.encryption.vault import vault_of
 from service.engine import Engine
 from service.galleries.rebuild import EngineError, count_missing, encode_missing, encode_with
 from service.persons.enrolment import PortraitFile
@@ -65,8 +67,8 @@ def pack(synthetic_pack_dir: Path) -> Pack:
 
 
 @pytest.fixture
-def store(settings: Settings) -> PortraitStore:
-    return PortraitStore(settings.portraits_dir)
+def store(settings: Settings, database: Database) -> PortraitStore:
+    return PortraitStore(settings.portraits_dir, vault_of(database.info))
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def make_engine(
         return RayEngine(
             synthetic_pack_dir,
             contract_id=contract_id,
-            portraits_dir=store.directory,
+            store=store,
             address=cluster,
             per_call=2,
         )
@@ -112,7 +114,9 @@ def make_engine(
 
 def templates(database: Database) -> list[bytes]:
     with database.read() as session:
-        return list(session.scalars(select(Template.vector).order_by(Template.reference_id)))
+        rows = session.scalars(select(Template).order_by(Template.reference_id))
+        vault = vault_of(session)
+        return [opened_template(vault, row.reference_id, row.contract_id, row.vector) for row in rows]
 
 
 def test_the_cluster_makes_the_same_templates_to_the_bit(
@@ -133,9 +137,9 @@ def test_what_is_encoded_stays_and_what_cannot_be_is_told_with_its_person(
 ) -> None:
     with database.write() as session:
         rows = session.scalars(select(Portrait).order_by(Portrait.reference_id)).all()
-        session.add(
-            Template(reference_id=rows[0].reference_id, contract_id=pack.contract_id, vector=enrolled[0])
-        )
+        reference_id = rows[0].reference_id
+        sealed = sealed_template(vault_of(session), reference_id, pack.contract_id, enrolled[0])
+        session.add(Template(reference_id=reference_id, contract_id=pack.contract_id, vector=sealed))
         store.delete(rows[3].location)
     encoded = encode_with(make_engine(), database, pack=pack, advance=lambda _count: None)
     assert encoded.done == PERSONS - 2

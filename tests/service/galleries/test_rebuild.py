@@ -14,6 +14,8 @@ from index.snapshot import current, generations, rollback
 from index.types import Vectors
 from service.auth.service import Actor
 from service.database import Database
+from service.encryption.templates import opened_template
+from service.encryption.vault import vault_of
 from service.engine import Engine
 from service.errors import GalleryNotReadyError
 from service.galleries import rebuild
@@ -53,8 +55,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 
 @pytest.fixture
-def store(settings: Settings) -> PortraitStore:
-    return PortraitStore(settings.portraits_dir)
+def store(settings: Settings, database: Database) -> PortraitStore:
+    return PortraitStore(settings.portraits_dir, vault_of(database.info))
 
 
 Enrolling = Callable[..., None]
@@ -200,7 +202,10 @@ def test_points_found_at_enrolment_serve_where_the_other_detector_finds_no_face(
     with database.read() as session:
         rows = session.scalars(select(Template).order_by(Template.reference_id)).all()
         by_pack = {
-            (row.contract_id, row.reference_id): np.frombuffer(row.vector, dtype="<f4") for row in rows
+            (row.contract_id, row.reference_id): np.frombuffer(
+                opened_template(vault_of(session), row.reference_id, row.contract_id, row.vector), dtype="<f4"
+            )
+            for row in rows
         }
     for reference_id in {row.reference_id for row in rows}:
         first, second = by_pack[pack.contract_id, reference_id], by_pack[blind.contract_id, reference_id]

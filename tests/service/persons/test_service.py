@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from index.pack import load_pack
 from service.auth.service import Actor
 from service.database import Database
+from service.encryption.vault import vault_of
 from service.engine import Engine
 from service.errors import (
     DatabaseUnavailableError,
@@ -42,8 +43,8 @@ def engine(synthetic_pack_dir: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(settings: Settings) -> PortraitStore:
-    return PortraitStore(settings.portraits_dir)
+def store(settings: Settings, database: Database) -> PortraitStore:
+    return PortraitStore(settings.portraits_dir, vault_of(database.info))
 
 
 Making = Callable[..., Persons]
@@ -199,7 +200,7 @@ def test_full_portrait_store_changes_nothing(
     put(making(), "P1", portrait(1))
     before, kept = contents(database), store.locations()
     (tmp_path / "in-the-way").touch()
-    full = making(store=PortraitStore(tmp_path / "in-the-way"))
+    full = making(store=PortraitStore(tmp_path / "in-the-way", vault_of(database.info)))
     batch = [full.prepare(f"P{at}", FLAGGED, files(portrait(at, 1), portrait(at, 2))) for at in (1, 2, 3)]
     with pytest.raises(StorageUnavailableError):
         full.store_prepared(batch, actor=CLIENT)
@@ -210,25 +211,25 @@ def test_full_portrait_store_changes_nothing(
 class FillingUp(PortraitStore):
     """A store that becomes full after some portraits."""
 
-    def __init__(self, directory: Path, *, room: int) -> None:
-        super().__init__(directory)
+    def __init__(self, whole: PortraitStore, *, room: int) -> None:
+        super().__init__(whole.directory, whole._vault)
         self._room = room
         self._lock = threading.Lock()
 
-    def put(self, data: bytes, form: str) -> str:
+    def put(self, data: bytes, *, owner: str) -> str:
         """Store a portrait while there is room."""
         with self._lock:
             self._room -= 1
             if self._room < 0:
                 raise StorageUnavailableError("A portrait could not be stored (No space left on device).")
-        return super().put(data, form)
+        return super().put(data, owner=owner)
 
 
 @pytest.mark.parametrize("room", [0, 1, 3, 5])
 def test_store_that_fills_up_in_the_middle_of_a_batch_is_left_as_it_was(
     making: Making, database: Database, store: PortraitStore, room: int
 ) -> None:
-    filling = making(store=FillingUp(store.directory, room=room))
+    filling = making(store=FillingUp(store, room=room))
     batch = [filling.prepare(f"P{at}", FLAGGED, files(portrait(at, 1), portrait(at, 2))) for at in (1, 2, 3)]
     with pytest.raises(StorageUnavailableError):
         filling.store_prepared(batch, actor=CLIENT)

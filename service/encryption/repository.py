@@ -1,0 +1,66 @@
+"""Queries for the state of encryption and its wrapped data keys."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from service.tables import Check, DataKey, EncryptionState, Portrait, Template, now
+
+STATE_ID = 1
+"""The state is one row."""
+
+
+def state(session: Session, *, lock: bool = False) -> EncryptionState | None:
+    """Return the state, None before the first start; locked until the transaction ends if asked."""
+    query = select(EncryptionState).where(EncryptionState.id == STATE_ID)
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def data_keys(session: Session) -> Sequence[DataKey]:
+    """List all data keys."""
+    return session.scalars(select(DataKey).order_by(DataKey.number)).all()
+
+
+def data_key(session: Session, number: int) -> DataKey | None:
+    """Find a data key."""
+    return session.get(DataKey, number)
+
+
+def wrapped_by_others(session: Session, master_key_id: str, *, limit: int) -> Sequence[DataKey]:
+    """List data keys that another master key wraps, and lock them."""
+    query = (
+        select(DataKey)
+        .where(DataKey.master_key_id != master_key_id)
+        .order_by(DataKey.number)
+        .limit(limit)
+        .with_for_update()
+    )
+    return session.scalars(query).all()
+
+
+def uses_by_master(session: Session) -> dict[str, int]:
+    """Count the data keys that each master key wraps."""
+    rows = session.execute(select(DataKey.master_key_id, func.count()).group_by(DataKey.master_key_id))
+    return {master: count for master, count in rows}  # noqa: C416 - typed rows
+
+
+def retire_others(session: Session, kept: Collection[int]) -> None:
+    """Let no data key but these seal any more; each stays for opening."""
+    others = update(DataKey).where(DataKey.number.not_in(kept), DataKey.retired_at.is_(None))
+    session.execute(others.values(retired_at=now()))
+
+
+def retired(session: Session) -> set[int]:
+    """List the data keys that seal no more."""
+    return set(session.scalars(select(DataKey.number).where(DataKey.retired_at.is_not(None))))
+
+
+def holds_biometrics(session: Session) -> bool:
+    """Tell whether any portrait, template or probe is stored."""
+    wanted = (
+        select(Portrait.reference_id),
+        select(Template.reference_id),
+        select(Check.id).where(Check.probe_location.is_not(None)),
+    )
+    return any(session.execute(query.limit(1)).first() is not None for query in wanted)

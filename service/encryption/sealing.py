@@ -1,0 +1,55 @@
+"""The form of sealed bytes: which key, which nonce, ciphertext and tag, bound to one place.
+
+    0   4  magic `OPE1`
+    4   4  number of the data key, big-endian
+    8   8  counter, big-endian; behind four zero bytes it is the nonce
+    16     ciphertext, then the tag of 16 bytes
+
+A data key seals in one process only, whose counter begins at 0 and never goes back, so no nonce
+can occur twice under a key (NIST SP 800-38D, 8.2.1), also after a crash, a fork or a restored backup.
+"""
+
+from dataclasses import dataclass
+
+from service.encryption.algorithms import NONCE_BYTES, TAG_BYTES
+
+MAGIC = b"OPE1"
+HEADER_BYTES = 16
+OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+
+_PAD = bytes(NONCE_BYTES - 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What sealed bytes belong to; opened for any other place they are refused.
+
+    Attributes:
+        purpose: What kind of thing it is, such as `template`.
+        row: Which one, unchanging: the key of its row.
+    """
+
+    purpose: str
+    row: str
+
+    @property
+    def bound(self) -> bytes:
+        """The associated data."""
+        return f"{self.purpose}\0{self.row}".encode()
+
+
+def header(number: int, counter: int) -> bytes:
+    """Return the header of sealed bytes."""
+    return MAGIC + number.to_bytes(4, "big") + counter.to_bytes(8, "big")
+
+
+def nonce_of(head: bytes | memoryview) -> bytes:
+    """Return the nonce that a header tells."""
+    return _PAD + bytes(head[8:16])
+
+
+def key_number(head: bytes | memoryview) -> int | None:
+    """Return the number of the data key, or None where no sealed bytes begin here."""
+    if len(head) < HEADER_BYTES or bytes(head[:4]) != MAGIC:
+        return None
+    return int.from_bytes(head[4:8], "big")
