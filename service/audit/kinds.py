@@ -32,6 +32,7 @@ class AuditKind(StrEnum):
     CASE_OPENED = "case-opened"
     CASES_LISTED = "cases-listed"
     CASE_VIEWED = "case-viewed"
+    SCORES_OPENED = "scores-opened"
     CASE_CLAIMED = "case-claimed"
     CASE_RELEASED = "case-released"
     CASE_ASSIGNED = "case-assigned"

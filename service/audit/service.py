@@ -1,13 +1,12 @@
-"""Writes audit events in the transaction of what they record."""
+"""Records audit events in the transaction of what they tell."""
 
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from service.audit.chain import add_pending
 from service.audit.kinds import AuditKind
 from service.request_context import current_request_id
-from service.tables import AuditEvent
-
 
 __all__ = ["Acting", "AuditKind", "record"]
 
@@ -23,6 +22,14 @@ class Acting(Protocol):
     def name(self) -> str:
         """Name of the account."""
 
+    @property
+    def role(self) -> str | None:
+        """Of an officer."""
+
+    @property
+    def division_code(self) -> str | None:
+        """Of an officer."""
+
 
 def record(
     session: Session,
@@ -34,26 +41,27 @@ def record(
     result: str = "done",
     **details: Any,
 ) -> None:
-    """Add one event to the running transaction.
+    """Add one event to the running transaction; it is chained and stored when the transaction commits.
 
     Args:
-        session: The transaction of the change.
+        session: The transaction of the change, as `Database.write` gives it.
         kind: What happened.
         actor: Who did it.
         subject: What it was done to, as `person:…`, `check:…`, `case:…`, `notice:…`.
         purpose: Why: `transaction:…` or `case:…`.
         result: How it ended.
-        details: Facts free of names, document numbers and biometric data.
+        details: Facts free of names, document numbers and biometric data; what JSON can say.
     """
-    session.add(
-        AuditEvent(
-            kind=kind,
-            actor_kind=actor.kind,
-            actor=actor.name,
-            subject=subject,
-            purpose=purpose,
-            result=result,
-            details=details,
-            request_id=current_request_id(),
-        )
-    )
+    fields = {
+        "kind": kind,
+        "actor_kind": actor.kind,
+        "actor": actor.name,
+        "role": str(actor.role) if actor.role is not None else None,
+        "division_code": actor.division_code or None,
+        "purpose": purpose or None,
+        "subject": subject or None,
+        "result": result,
+        "details": details,
+        "request_id": current_request_id(),
+    }
+    add_pending(session, fields)
