@@ -40,6 +40,7 @@ COMMANDS = (
     Entry("pack", "scripts.pack:app", "Add, list and verify model packs."),
     Entry("client", "scripts.client:app", "Systems that call the API, and their keys."),
     Entry("officer", "scripts.officer:app", "Officers' accounts."),
+    Entry("key", "scripts.key:app", "The keys that everything stored is encrypted with."),
     Entry("import", "scripts.import_:import_file", "Import registrations from a CSV file, with portraits."),
     Entry(
         "rebuild", "scripts.rebuild:rebuild", "Write fresh generations of the galleries, verify and switch."
@@ -53,6 +54,7 @@ COMMANDS = (
     ),
     Entry("link", "scripts.link:link", "Find suspected duplicates among everybody enrolled."),
     Entry("benchmark", "scripts.benchmark:app", "How fast, and whether right, beside what others use."),
+    Entry("audit", "scripts.audit:app", "Verify, export and archive the audit log."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )
 

@@ -234,6 +234,13 @@ class AuditChainError(ServiceError):
     code = "audit-unavailable"
 
 
+class AuditDamagedError(ServiceError):
+    """The audit log was tampered with where it was to be read."""
+
+    status = 409
+    code = "audit-damaged"
+
+
 class StorageUnavailableError(ServiceError):
     """The portrait store cannot be read or written."""
 

@@ -1,9 +1,9 @@
 """Appends events to the chain, last in the transaction of what they record.
 
 Each event's code covers the event, its number and the code before it. Numbers and codes are given when the
-transaction is about to commit: the one row that holds the end of the chain is locked only then, so writers wait for
-each other's commit and not for each other's work. Every other lock is taken before it; so no two writers can wait
-for each other.
+transaction is about to commit: the one row that holds the end of the chain is locked only then, so writers wait
+for each other's commit and not for each other's work. Every other lock is taken before it; so no two writers can
+wait for each other.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import bindparam, event, insert, select, update
+from sqlalchemy import Row, bindparam, event, insert, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
 from service.audit.keys import AuditKey, KeyRing, load_keys
@@ -27,6 +27,10 @@ from service.tables import AuditEvent, AuditHead, now
 PENDING, SEALED = "audit_pending", "audit_sealed"
 HEAD = 1
 """The only row of `audit_heads`."""
+
+HEAD_QUERY = select(AuditHead.chain_id, AuditHead.sequence, AuditHead.mac, AuditHead.key_tag).where(
+    AuditHead.id == HEAD
+)
 
 log = structlog.get_logger(__name__)
 
@@ -125,11 +129,10 @@ class AuditChain:
         return self._locked(session) or self._start(session)
 
     def _locked(self, session: Session) -> Head | None:
-        columns = (AuditHead.chain_id, AuditHead.sequence, AuditHead.mac, AuditHead.key_tag)
-        row = session.execute(select(*columns).where(AuditHead.id == HEAD).with_for_update()).one_or_none()
+        row = session.execute(HEAD_QUERY.with_for_update()).one_or_none()
         if row is None:
             raise AuditChainError("The end of the audit log is missing; run 'oneperson audit verify'.")
-        return None if row.chain_id is None else Head(*row)
+        return _as_head(row)
 
     def _append(
         self,
@@ -161,7 +164,7 @@ class AuditChain:
         return key
 
     def _was_used(self, session: Session, tag: str) -> bool:
-        """Tell whether a key was the present one before: a process started with older keys changes nothing."""
+        """Tell whether a key was the present one before: an older order of keys changes nothing."""
         earlier = session.scalars(
             select(AuditEvent.details).where(AuditEvent.kind == AuditKind.AUDIT_KEY_ROTATED)
         )
@@ -230,9 +233,26 @@ def _store(session: Session, head: Head) -> None:
 
 def read_head(session: Session) -> Head | None:
     """Return the end of the chain; None before the first start, or if its row is gone."""
-    columns = (AuditHead.chain_id, AuditHead.sequence, AuditHead.mac, AuditHead.key_tag)
-    row = session.execute(select(*columns).where(AuditHead.id == HEAD)).one_or_none()
-    return None if row is None or row.chain_id is None else Head(*row)
+    return _as_head(session.execute(HEAD_QUERY).one_or_none())
+
+
+def _as_head(row: Row[str | None, int, str | None, str | None] | None) -> Head | None:
+    if row is None or row.chain_id is None:
+        return None
+    return Head(row.chain_id, row.sequence, row.mac or "", row.key_tag or "")
+
+
+def chain_end(session: Session, keys: KeyRing) -> tuple[Head, AuditKey]:
+    """Return the end of the chain with its key.
+
+    Raises:
+        AuditChainError: The end is missing, or its key is not known.
+    """
+    head = read_head(session)
+    key = keys.find_anew(head.key_tag) if head is not None else None
+    if head is None or key is None:
+        raise AuditChainError("The end of the audit log is missing, or its key is not among the keys given.")
+    return head, key
 
 
 def sealed_database(settings: Settings) -> Database:
