@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
 SEAL_NAME = "manifest.seal"
-"""Beside the manifest of an encrypted generation: its digest, encrypted, so that nobody else can have written it."""
+"""Beside the manifest of an encrypted generation: its digest, encrypted, so that nobody else wrote it."""
 
 _SEAL = "manifest_sha256"
 _SEAL_CONTEXT = b"manifest"

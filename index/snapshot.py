@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -246,6 +246,38 @@ def prune(directory: Path, *, keep: int) -> list[Path]:
             path for path in generations(directory) if path.name not in kept and path.name < pointer.current
         ]
         _write_pointer(directory, _Pointer(pointer.current, pointer.previous[:keep]))
+        for path in condemned:
+            path.rename(directory / f"{_DELETED}{path.name}")
+        sync_directory(directory)
+    clean(directory)
+    return condemned
+
+
+def discard(directory: Path, *, unwanted: Callable[[Path], bool]) -> list[Path]:
+    """Delete generations, the active one too; a gallery without one is loaded from the database.
+
+    Args:
+        directory: The gallery's folder.
+        unwanted: Asked of every generation's folder.
+
+    Returns:
+        The folders deleted.
+    """
+    if not directory.is_dir():
+        return []
+    with _locked(directory):
+        condemned = [path for path in generations(directory) if unwanted(path)]
+        names = {path.name for path in condemned}
+        try:
+            pointer = _read_pointer(directory)
+        except GenerationError:
+            pointer = None  # It says nothing that could be kept.
+        if pointer is not None:
+            kept = tuple(name for name in pointer.previous if name not in names)
+            if pointer.current in names:
+                (directory / _POINTER).unlink()
+            elif kept != pointer.previous:
+                _write_pointer(directory, _Pointer(pointer.current, kept))
         for path in condemned:
             path.rename(directory / f"{_DELETED}{path.name}")
         sync_directory(directory)

@@ -58,9 +58,15 @@ def _erase_orphans(settings: Settings) -> Finding:
 def _show(findings: list[Finding]) -> None:
     table = Table("part", "", "found", "what to do")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[bold red]WRONG[/]"
+        mark = _mark(finding)
         table.add_row(finding.part, mark, _plain(finding.detail), _plain(finding.remedy))
     Console().print(table)
+
+
+def _mark(finding: Finding) -> str:
+    if not finding.ok:
+        return "[bold red]WRONG[/]"
+    return "[yellow]ok, but[/]" if finding.remedy else "[green]ok[/]"
 
 
 def _plain(text: str) -> str:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from scripts.failures import CommandError
 from service.app import create_app
 from service.connections import GuardedConnection
+from service.core_dumps import forbid_core_dumps
 from service.logs import configure_logging
 from service.settings import load_settings
 from service.startup import opened
@@ -38,6 +39,7 @@ def serve(
     A fresh database is set up; a SQLite database of an earlier version is migrated.
     On PostgreSQL run `oneperson migrate` first. TLS belongs in a reverse proxy.
     """
+    forbid_core_dumps()
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     signal.signal(signal.SIGTERM, _stop)

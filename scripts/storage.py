@@ -12,8 +12,12 @@ from service.settings import Settings
 
 
 @contextmanager
-def prepared_database(settings: Settings) -> Iterator[Database]:
+def prepared_database(settings: Settings, *, encrypting: bool = False) -> Iterator[Database]:
     """The database that the settings name, with its schema in order and its keys at hand; closed at the end.
+
+    Args:
+        settings: As the command read them.
+        encrypting: Whether an installation that is not encrypted yet may be opened.
 
     Raises:
         SettingsError: The keys are wrong, or its schema needs the operator.
@@ -23,7 +27,7 @@ def prepared_database(settings: Settings) -> Iterator[Database]:
     try:
         prepare_schema(database)
         open_audit(database, settings)
-        open_vault(database, settings)
+        open_vault(database, settings, encrypting=encrypting)
         yield database
     finally:
         database.close()

@@ -87,6 +87,12 @@ class Database:
         with _availability(), self.engine.begin() as connection:
             command.upgrade(_alembic(connection), "head")
 
+    def forget_deleted(self) -> None:
+        """Have SQLite empty its write-ahead log, so that no bytes of the past stay in it."""
+        if self.engine.dialect.name == "sqlite":
+            with _availability(), self.engine.connect() as connection:
+                connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def revision(self) -> str | None:
         """Return the schema revision that the database is at."""
         with _availability(), self.engine.connect() as connection:

@@ -14,6 +14,10 @@ from index.pack import verify_pack
 from index.pack_manifest import PackManifest
 from index.snapshot import current, load_generation
 from service.database import Database
+from service.encryption.keys import key_source
+from service.encryption.opening import open_vault
+from service.encryption.repository import state as encryption_state
+from service.encryption.soundness import altered_templates, key_advice
 from service.engine import find_pack
 from service.errors import ServiceError, SettingsError
 from service.galleries import repository
@@ -31,6 +35,10 @@ ORPHAN_AGE_S = 3600
 """A portrait is written before its row is committed; after an hour none can still be on its way."""
 
 
+MOST_NAMED = 20
+"""Persons named in a finding; the number tells of the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was found about one part.
@@ -39,7 +47,7 @@ class Finding:
         part: Which part.
         ok: Whether it is as it should be.
         detail: What was found, free of personal data.
-        remedy: What to do, empty when nothing.
+        remedy: What to do, or beside something that is ok what would be better; empty when nothing.
     """
 
     part: str
@@ -89,8 +97,14 @@ def _stored(settings: Settings, manifest: PackManifest | None) -> Iterator[Findi
         yield schema
         if not schema.ok or database.revision() is None:
             return
+        encryption = _tried("encryption", lambda: _encryption(database, settings))
+        yield encryption
+        if not encryption.ok:
+            return
         with database.read() as session:
             store = PortraitStore(settings.portraits_dir)
+            if encryption_state(session) is not None:
+                yield _tried("templates", lambda: _templates(session))
             if manifest is not None:
                 yield from (_gallery(session, settings, manifest, name) for name in NAMES)
             yield _tried("portrait files", lambda: _missing(session, store))
@@ -147,6 +161,30 @@ def _schema(database: Database) -> Finding:
     if is_known(revision):
         return Finding("schema", False, detail, "make a backup and run 'oneperson migrate'")
     return Finding("schema", False, detail, "install the later version that migrated it")
+
+
+def _encryption(database: Database, settings: Settings) -> Finding:
+    """Open the vault, unless that would found it: an examination changes nothing."""
+    with database.read() as session:
+        state = encryption_state(session)
+    try:
+        if state is None:
+            key_source(settings)
+            return Finding("encryption", True, "nothing is stored yet; the first start begins it")
+        count = open_vault(database, settings).check()
+    except SettingsError as error:
+        return Finding("encryption", False, str(error), "give the right keys, or do what the message says")
+    detail = f"key {state.master_key_id} from {key_source(settings)}; {count} data keys can be opened"
+    return Finding("encryption", True, detail, key_advice(settings))
+
+
+def _templates(session: Session) -> Finding:
+    altered = altered_templates(session)
+    if altered:
+        named = ", ".join(altered[:MOST_NAMED]) + (" …" if len(altered) > MOST_NAMED else "")
+        detail = f"templates of {len(altered)} persons were altered outside OnePerson: {named}"
+        return Finding("templates", False, detail, "find out who did it; then run 'oneperson rebuild'")
+    return Finding("templates", True, "every template is as it was stored")
 
 
 def _gallery(session: Session, settings: Settings, manifest: PackManifest, name: str) -> Finding:

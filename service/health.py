@@ -42,7 +42,7 @@ class Ready(BaseModel):
 
     ready: bool = Field(description="Whether checks can be answered now.")
     parts: dict[str, Part] = Field(
-        description="`database`, `schema`, `pack`, `portrait_store` and `gallery:<name>`."
+        description="`database`, `schema`, `encryption`, `pack`, `portrait_store` and `gallery:<name>`."
     )
 
 
@@ -67,6 +67,7 @@ class Readiness:
         parts = {
             "database": _try(self._database),
             "schema": _try(self._schema),
+            "encryption": _try(self._encryption),
             "pack": _try(self._pack),
             "portrait_store": _try(self._portrait_store),
         } | self._galleries()
@@ -84,6 +85,10 @@ class Readiness:
         return Part(
             ready=False, detail=f"revision {revision}, but {newest} is needed: run 'oneperson migrate'"
         )
+
+    def _encryption(self) -> Part:
+        count = self._state.vault.check()
+        return Part(ready=True, detail=f"all {count} data keys can be opened")
 
     def _pack(self) -> Part:
         pack = self._state.engine.pack

@@ -29,11 +29,24 @@ class WrappedKey:
     wrapped: bytes
 
     def opened(self, ring: KeyRing) -> Aead:
-        """Unwrap it.
+        """Unwrap it, ready for use.
 
         Raises:
             KeyMissingError: Its master key is not in the ring, or it is damaged.
         """
+        return aead(Algorithm(self.algorithm), self._unwrapped(ring))
+
+    def rewrapped(self, ring: KeyRing, master: MasterKey) -> "WrappedKey":
+        """Wrap the same data key with another master key.
+
+        Raises:
+            KeyMissingError: As `opened`.
+        """
+        algorithm = Algorithm(self.algorithm)
+        wrapped = master.wrap(algorithm, self._unwrapped(ring), bound=wrap_binding(algorithm, master))
+        return WrappedKey(self.number, master.id, self.algorithm, wrapped)
+
+    def _unwrapped(self, ring: KeyRing) -> bytes:
         master = ring.get(self.master_key_id)
         if master is None:
             raise KeyMissingError(
@@ -42,12 +55,11 @@ class WrappedKey:
             )
         try:
             algorithm = Algorithm(self.algorithm)
-            data_key = master.unwrap(algorithm, self.wrapped, bound=wrap_binding(algorithm, master))
+            return master.unwrap(algorithm, self.wrapped, bound=wrap_binding(algorithm, master))
         except (InvalidTag, ValueError):
             raise KeyMissingError(
                 f"The data key {self.number} in the database is damaged; restore it from a backup."
             ) from None
-        return aead(algorithm, data_key)
 
 
 @dataclass(frozen=True, slots=True)

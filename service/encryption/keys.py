@@ -49,6 +49,10 @@ class MasterKey:
         """Make one of its bytes."""
         return cls(hmac.digest(secret, _NAME, hashlib.sha256).hex()[:16], secret)
 
+    def written(self) -> str:
+        """Return the key as it is written into a key file."""
+        return base64.b64encode(self._secret).decode()
+
     def wrap(self, algorithm: Algorithm, data_key: bytes, *, bound: bytes) -> bytes:
         """Encrypt a data key. The wrapping key is derived from a fresh salt and used this once."""
         salt = secrets.token_bytes(_SALT_BYTES)

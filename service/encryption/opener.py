@@ -43,9 +43,7 @@ class Opener:
     def _cipher_of(self, sealed: bytes | memoryview) -> Aead:
         number = key_number(sealed)
         if number is None:
-            raise SealBrokenError(
-                "Stored data is not encrypted, or its beginning was altered; it is not used."
-            )
+            raise SealBrokenError("Stored data is not encrypted, or its beginning was altered.")
         return self._ciphers.get(number) or self._fetched(number)
 
     def _fetched(self, number: int) -> Aead:  # noqa: ARG002 - the vault asks its database

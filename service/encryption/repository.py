@@ -1,6 +1,6 @@
 """Queries for the state of encryption and its wrapped data keys."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -45,15 +45,15 @@ def uses_by_master(session: Session) -> dict[str, int]:
     return {master: count for master, count in rows}  # noqa: C416 - typed rows
 
 
-def retire_others(session: Session, kept: Collection[int]) -> None:
-    """Let no data key but these seal any more; each stays for opening."""
-    others = update(DataKey).where(DataKey.number.not_in(kept), DataKey.retired_at.is_(None))
-    session.execute(others.values(retired_at=now()))
+def highest(session: Session) -> int:
+    """Return the number of the newest data key, 0 where there is none."""
+    return session.scalar(select(func.max(DataKey.number))) or 0
 
 
-def retired(session: Session) -> set[int]:
-    """List the data keys that seal no more."""
-    return set(session.scalars(select(DataKey.number).where(DataKey.retired_at.is_not(None))))
+def retire_up_to(session: Session, number: int) -> None:
+    """Let no data key up to this one seal any more; each stays for opening."""
+    older = update(DataKey).where(DataKey.number <= number, DataKey.retired_at.is_(None))
+    session.execute(older.values(retired_at=now()))
 
 
 def holds_biometrics(session: Session) -> bool:

@@ -81,13 +81,18 @@ class Vault(Opener):
         """
         own = self._own
         if own is not None and time.monotonic() - self._asked_at < REFRESH_S and own.process == os.getpid():
-            return
+            return  # As a rule: nothing is asked of the database.
         with self._lock:
             self._asked_at = time.monotonic()
             if self._own is not None and (self._own.process != os.getpid() or self._is_retired(self._own)):
                 self._own = None
             if self._own is None:
                 self._own = self._made()
+
+    def renew(self) -> None:
+        """Seal with a data key made after this call; never call it within a transaction."""
+        with self._lock:
+            self._own = self._made()
 
     def check(self) -> int:
         """Prove that every data key can be opened, and count them.
@@ -169,7 +174,8 @@ class Vault(Opener):
         master = self._ring.get(state.master_key_id)
         if master is None:
             raise KeyMissingError(
-                f"The current encryption key {state.master_key_id} is not among those given; add it and restart."
+                f"The current encryption key {state.master_key_id} is not among those given; "
+                "add it and restart."
             )
         return master.wrap(self._algorithm, data_key, bound=wrap_binding(self._algorithm, master))
 

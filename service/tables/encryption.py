@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, String
+from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.tables.base import Base, BigKey, UtcDateTime, now
@@ -12,7 +12,8 @@ class EncryptionState(Base):
     """One row: the master key that wraps new data keys, and whether everything is encrypted.
 
     `encrypted_at` is empty only while an installation of an earlier version is being
-    encrypted; from then on nothing plain is accepted any more.
+    encrypted; from then on nothing plain is accepted any more. `resealing_to` is the highest
+    data key that a re-encryption under way is to leave unused.
     """
 
     __tablename__ = "encryption_state"
@@ -21,6 +22,7 @@ class EncryptionState(Base):
     master_key_id: Mapped[str] = mapped_column(String(16))
     check_value: Mapped[bytes] = mapped_column(LargeBinary)
     encrypted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    resealing_to: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class DataKey(Base):

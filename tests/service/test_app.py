@@ -24,6 +24,7 @@ def test_the_application_starts_and_is_ready(client: TestClient) -> None:
     assert set(report["parts"]) == {
         "database",
         "schema",
+        "encryption",
         "pack",
         "portrait_store",
         "gallery:flagged",

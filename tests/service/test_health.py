@@ -41,6 +41,7 @@ def test_everything_is_named_and_ready(client: TestClient) -> None:
     assert parts(client).keys() == {
         "database",
         "schema",
+        "encryption",
         "pack",
         "portrait_store",
         "gallery:flagged",
@@ -71,7 +72,13 @@ def test_a_damaged_database_makes_everything_on_it_unready(client: TestClient, s
     for beside in path.parent.glob(f"{path.name}-*"):
         beside.unlink()
     path.write_bytes(b"garbage" * 1000)
-    assert unready(client) == {"database", "schema", "gallery:flagged", "gallery:registered"}
+    assert unready(client) == {
+        "database",
+        "schema",
+        "encryption",
+        "gallery:flagged",
+        "gallery:registered",
+    }
     answer = client.get("/v1/persons/P1", headers={"Authorization": "Bearer op_1_2"})
     assert answer.status_code == 503
     assert answer.json()["type"] == "/problems/database-unavailable"
@@ -109,7 +116,13 @@ def test_a_database_that_goes_away_and_comes_back(
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
             assert unready(client) == set()
             own_server.stop()
-            assert unready(client) == {"database", "schema", "gallery:flagged", "gallery:registered"}
+            assert unready(client) == {
+                "database",
+                "schema",
+                "encryption",
+                "gallery:flagged",
+                "gallery:registered",
+            }
             away = client.get("/v1/persons/P1", headers={"Authorization": "Bearer op_1_2"})
             assert away.status_code == 503
             assert away.json()["type"] == "/problems/database-unavailable"

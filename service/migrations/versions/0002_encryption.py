@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("master_key_id", sa.String(length=16), nullable=False),
         sa.Column("check_value", sa.LargeBinary(), nullable=False),
         sa.Column("encrypted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resealing_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_encryption_state")),
     )
     op.create_table(
