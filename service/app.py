@@ -10,8 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
 from service import health, metrics
+from service.auth.failures import FailureThrottle
 from service.checks import api as checks
 from service.documentation import DESCRIPTION, TAGS, install_documentation
+from service.gate import Gate
 from service.health import Readiness
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestBoundary
@@ -19,8 +21,10 @@ from service.notices import api as notices
 from service.persons import api as persons
 from service.problems import install_handlers
 from service.review import api as review
+from service.review import evidence_api as evidence
 from service.settings import Settings
 from service.startup import is_open, opened
+from service.statistics import api as statistics
 from service.web.pages import install_pages
 from service.web.problem_pages import ProblemPages
 
@@ -46,15 +50,17 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[
             Middleware(ProblemPages),
             Middleware(RequestBoundary),
+            Middleware(Gate),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
     )
     app.state.settings = settings
     app.state.metrics = Metrics(app)
     app.state.readiness = Readiness(app)
+    app.state.key_throttle = FailureThrottle()
     install_handlers(app)
     install_documentation(app)
-    for domain in (persons, checks, review, notices, health, metrics):
+    for domain in (persons, checks, review, evidence, notices, statistics, health, metrics):
         app.include_router(domain.router)
     install_pages(app)
     return app

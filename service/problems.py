@@ -70,11 +70,11 @@ def as_problem(
         "type": f"/problems/{error.code}",
         "title": translate(language, f"problem.{error.code}.title"),
         "status": error.status,
-        "detail": error.detail,
+        "detail": error.detail_in(language),
         "instance": f"urn:uuid:{request.scope.get('state', {}).get('request_id', '')}",
     }
     return JSONResponse(
-        error.extensions | members,
+        error.extensions_in(language) | members,
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers=_headers(error, language) | dict(headers or {}),
@@ -122,6 +122,7 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _on_service_error(request: Request, error: Exception) -> JSONResponse:
     known = cast(ServiceError, error)
+    request.state.refusal = known  # The gate puts refused access on record.
     if known.status >= 500:
         log.warning("problem", code=known.code, detail=known.detail)
     return as_problem(request, known)

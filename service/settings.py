@@ -200,6 +200,13 @@ class Settings(BaseSettings):
         description="Days that audit events stay in the database before `oneperson audit archive` moves them; "
         "at least six months (Cybersecurity Law, article 21).",
     )
+    month_close_day: int = Field(
+        5,
+        ge=0,
+        le=28,
+        description="Day of the next month (Beijing time) on which a month's statistics are closed by "
+        "themselves; 0: never.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level logged."
     )

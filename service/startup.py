@@ -19,6 +19,7 @@ from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
 from service.schema import prepare_schema
 from service.settings import Settings
+from service.statistics.closing import closing_worker
 from service.workers import Worker, Workers
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ def opened(app: FastAPI) -> Iterator[None]:
         workers.start(Worker("key-usage", usage.write, WRITE_EVERY_S))
         workers.start(anchoring.worker)
         start_deliveries(app)
+        workers.start(closing_worker(database, settings))
         app.state.is_open = True
         log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
         try:

@@ -1,6 +1,8 @@
 """Queries for accounts and keys."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -16,6 +18,22 @@ def credential(session: Session, key_id: str) -> Credential | None:
 def client_by_name(session: Session, name: str) -> Client | None:
     """Find a client by its unique name."""
     return session.scalar(select(Client).where(Client.name == name))
+
+
+def client_by_certificate(session: Session, subject: str) -> Client | None:
+    """Find the client that a certificate's subject was registered for."""
+    return session.scalar(select(Client).where(Client.certificate == subject))
+
+
+def credentials_of(session: Session, client_id: UUID) -> Sequence[Credential]:
+    """Return every key of a client, the oldest first."""
+    query = select(Credential).where(Credential.client_id == client_id)
+    return session.scalars(query.order_by(Credential.created_at, Credential.key_id)).all()
+
+
+def officer_by_external_id(session: Session, external_id: str) -> Officer | None:
+    """Find an officer by who they are at the provider of single sign-on."""
+    return session.scalar(select(Officer).where(Officer.external_id == external_id))
 
 
 def officer_by_login(session: Session, login: str) -> Officer | None:

@@ -92,24 +92,50 @@ def division_prefix(code: str) -> str:
 
 
 def in_division(actor: Actor, division_code: str) -> bool:
-    """Tell whether a case of this division is the officer's to see."""
+    """Tell whether something of this division is the officer's to see.
+
+    Where it is not, raise `ForeignDivisionError`: answered like what does not exist, but put on record.
+    """
     return actor.division_code is not None and division_code.startswith(division_prefix(actor.division_code))
 
 
 def add_client(
-    session: Session, name: str, *, scopes: frozenset[Scope], expires_at: datetime | None = None
+    session: Session,
+    name: str,
+    *,
+    scopes: frozenset[Scope],
+    expires_at: datetime | None = None,
+    certificate: str | None = None,
 ) -> tuple[Client, str]:
     """Create a client; the key is returned once and stored only as a hash.
 
     Raises:
-        InvalidRequestError: The name is taken.
+        InvalidRequestError: The name or the certificate is taken.
     """
     if repository.client_by_name(session, name) is not None:
         raise InvalidRequestError(f"A client named '{name}' exists; choose another name.")
-    client = Client(name=name, scopes=sorted(scopes))
+    if certificate is not None and repository.client_by_certificate(session, certificate) is not None:
+        raise InvalidRequestError("Another client has this certificate; see 'oneperson client list'.")
+    client = Client(name=name, scopes=sorted(scopes), certificate=certificate)
     session.add(client)
     session.flush()
-    return client, _issue(session, expires_at, client_id=client.id)
+    return client, issue_key(session, expires_at, client_id=client.id)
+
+
+def add_account(session: Session, login: str, *, name: str, role: Role, division_code: str) -> Officer:
+    """Create an officer's account, which nothing opens yet.
+
+    Raises:
+        InvalidRequestError: The login is taken.
+    """
+    if repository.officer_by_login(session, login) is not None:
+        raise InvalidRequestError(
+            f"An officer with the login '{login}' exists; choose another, or see 'oneperson officer list'."
+        )
+    officer = Officer(login=login, name=name, role=role, division_code=division_code)
+    session.add(officer)
+    session.flush()
+    return officer
 
 
 def add_officer(
@@ -121,26 +147,23 @@ def add_officer(
     division_code: str,
     expires_at: datetime | None = None,
 ) -> tuple[Officer, str]:
-    """Create an officer's account; the access key is returned once and stored only as a hash.
+    """Create an officer's account with an access key for tools, returned once and stored only as a hash.
 
     Raises:
         InvalidRequestError: The login is taken.
     """
-    if repository.officer_by_login(session, login) is not None:
-        raise InvalidRequestError(f"An officer with the login '{login}' exists; choose another.")
-    officer = Officer(login=login, name=name, role=role, division_code=division_code)
-    session.add(officer)
-    session.flush()
-    return officer, _issue(session, expires_at, officer_id=officer.id)
+    officer = add_account(session, login, name=name, role=role, division_code=division_code)
+    return officer, issue_key(session, expires_at, officer_id=officer.id)
 
 
-def _issue(
+def issue_key(
     session: Session,
     expires_at: datetime | None,
     *,
     client_id: UUID | None = None,
     officer_id: UUID | None = None,
 ) -> str:
+    """Make one more key of a client or an officer; it is returned once and stored only as a hash."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(KEY_BYTES)
     session.add(
         Credential(
@@ -180,6 +203,23 @@ def authenticate(session: Session, key: str) -> Actor:
     if credential is None or not matches or not _is_current(credential):
         raise UnauthenticatedError("The key is not valid.")
     return _actor(session, credential)
+
+
+def key_id_of(key: str) -> str:
+    """Return the public part of a key."""
+    return key.split("_", 2)[1]
+
+
+def client_by_certificate(session: Session, subject: str) -> Actor:
+    """Find the client that a certificate was registered for.
+
+    Raises:
+        UnauthenticatedError: No client's, or one whose keys have all been revoked.
+    """
+    client = repository.client_by_certificate(session, subject)
+    if client is None or not any(map(_is_current, repository.credentials_of(session, client.id))):
+        raise UnauthenticatedError("The certificate is not registered for a client.")
+    return Actor(kind="client", id=client.id, name=client.name, scopes=frozenset(client.scopes))
 
 
 def _is_current(credential: Credential) -> bool:

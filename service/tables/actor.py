@@ -1,4 +1,4 @@
-"""Clients, officers, the keys that both present, and page sessions."""
+"""Clients, officers, the keys that both present, and page sessions; passwords are in `account.py`."""
 
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ class Client(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]] = mapped_column(JSON)
+    certificate: Mapped[str | None] = mapped_column(String(255), unique=True, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -30,6 +31,7 @@ class Officer(Base):
     name: Mapped[str] = mapped_column(String(50))
     role: Mapped[str] = mapped_column(String(16))
     division_code: Mapped[str] = mapped_column(String(12))
+    external_id: Mapped[str | None] = mapped_column(String(512), unique=True, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -47,15 +49,22 @@ class Credential(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class PageSession(Base):
-    """A signed-in browser, known to us only by the hash of its cookie."""
+    """A browser that is signed in or half way there, known to us only by the hash of its cookie."""
 
     __tablename__ = "page_sessions"
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    officer_id: Mapped[UUID] = mapped_column(ForeignKey("officers.id", ondelete="CASCADE"))
+    id: Mapped[UUID] = mapped_column(default=uuid4, unique=True)
+    officer_id: Mapped[UUID] = mapped_column(ForeignKey("officers.id", ondelete="CASCADE"), index=True)
+    stage: Mapped[str] = mapped_column(String(16))
+    method: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(64))
+    failures: Mapped[int] = mapped_column(default=0)
     csrf_token: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -6,12 +6,18 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
 
-from service.auth.sessions import SignedIn, find_session
+from service.auth.backoff import BROWSER_DAYS, Visit
+from service.auth.cookies import cookie_name, is_https, session_cookie_name
+from service.auth.sessions import SignedIn
+from service.auth.signing_in import Opened
 from service.errors import BodyTooLargeError, FormExpiredError, MalformedRequestError, UnauthenticatedError
 from service.language import LANGUAGES
 from service.settings import Settings
 
 LANGUAGE_COOKIE = "oneperson_language"
+BROWSER_COOKIE = "oneperson_browser"
+"""Says that an officer has signed in with this browser before; it opens nothing, see `service.auth.backoff`."""
+
 LANGUAGE_COOKIE_S = 365 * 24 * 3600
 LONGEST_NEXT = 500
 LONGEST_FORM = 4 * 2**20
@@ -24,22 +30,19 @@ FormFields = dict[str, str]
 """The fields of a posted form; of one that came twice the last."""
 
 
-def is_https(settings: Settings) -> bool:
-    """Tell whether officers reach the pages by https."""
-    return settings.public_url.lower().startswith("https://")
+def set_session_cookies(response: Response, opened: Opened, settings: Settings) -> None:
+    """Give the browser its session, and what it is known by once it is signed in."""
+    _set(response, session_cookie_name(settings), opened.token, settings, hours=settings.session_hours)
+    if opened.browser is not None:
+        name = cookie_name(BROWSER_COOKIE, settings)
+        _set(response, name, opened.browser, settings, hours=BROWSER_DAYS * 24)
 
 
-def session_cookie_name(settings: Settings) -> str:
-    """Return the cookie's name; over https browsers bind `__Host-` names to this very host."""
-    return "__Host-oneperson_session" if is_https(settings) else "oneperson_session"
-
-
-def set_session_cookie(response: Response, token: str, settings: Settings) -> None:
-    """Give the browser its session."""
+def _set(response: Response, name: str, value: str, settings: Settings, *, hours: float) -> None:
     response.set_cookie(
-        session_cookie_name(settings),
-        token,
-        max_age=int(settings.session_hours * 3600),
+        name,
+        value,
+        max_age=int(hours * 3600),
         path="/",
         httponly=True,
         samesite="strict",
@@ -52,6 +55,12 @@ def drop_session_cookie(response: Response, settings: Settings) -> None:
     response.delete_cookie(
         session_cookie_name(settings), path="/", httponly=True, samesite="strict", secure=is_https(settings)
     )
+
+
+def visit_of(request: Request) -> Visit:
+    """Return where a sign-in comes from."""
+    browser = request.cookies.get(cookie_name(BROWSER_COOKIE, request.app.state.settings))
+    return Visit(request.state.address, browser)
 
 
 def set_language_cookie(response: Response, language: str, settings: Settings) -> None:
@@ -80,16 +89,15 @@ def session_token(request: Request) -> str | None:
 
 
 def signed_in(request: Request) -> SignedIn:
-    """Find whose browser this is.
+    """Return whose browser this is, as `service.gate` found it.
 
     Raises:
-        UnauthenticatedError: Nobody's, or the session has ended.
+        UnauthenticatedError: The address is not one that the policy table asks a session for.
     """
-    token = session_token(request)
-    if not token:
+    found = getattr(request.state, "signed_in", None)
+    if not isinstance(found, SignedIn):
         raise UnauthenticatedError("Sign in first.")
-    with request.app.state.database.read() as session:
-        return find_session(session, token)
+    return found
 
 
 def is_same_origin(request: Request) -> bool:
@@ -134,9 +142,18 @@ def protected_form(visitor: Visitor, form: PostedForm) -> FormFields:
         UnauthenticatedError: Nobody is signed in.
         FormExpiredError: It lacks the session's token.
     """
+    require_token(form, visitor)
+    return form
+
+
+def require_token(form: FormFields, visitor: SignedIn) -> None:
+    """Let forms of a session pass.
+
+    Raises:
+        FormExpiredError: It lacks the session's token.
+    """
     if not hmac.compare_digest(form.get("csrf", "").encode(), visitor.csrf_token.encode()):
         raise FormExpiredError("The form belongs to another session; open the page again.")
-    return form
 
 
 ProtectedForm = Annotated[FormFields, Depends(protected_form)]

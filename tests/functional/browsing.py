@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import uvicorn
@@ -15,9 +16,11 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from service.app import create_app
-from service.auth.service import Role, Scope, add_client, add_officer
+from service.auth.passwords import hash_password
+from service.auth.service import Role, Scope, add_account, add_client
 from service.database import Database
 from service.settings import Settings
+from service.tables import LocalAccount
 from tests.synthetic import synthetic_portrait
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -74,10 +77,20 @@ class LiveService:
         answer = self.http.get("/v1/checks", params={"transaction_id": transaction_id})
         return str(answer.raise_for_status().json()["status"])
 
-    def officer(self, login: str, *, role: str = "officer") -> str:
-        """Add an officer and return the key."""
+    def officer(self, login: str, *, role: str = "officer") -> "Account":
+        """Add an officer who signs in with a password."""
+        password = f"{login}: a long sentence"[::-1]
         with self.database.write() as session:
-            return add_officer(session, login, name=login, role=Role(role), division_code="530100")[1]
+            officer = add_account(session, login, name=login, role=Role(role), division_code="530100")
+            session.add(LocalAccount(officer_id=officer.id, password_hash=hash_password(password)))
+        return Account(login, password)
+
+
+class Account(NamedTuple):
+    """What an officer signs in with."""
+
+    login: str
+    password: str
 
 
 @dataclass
@@ -111,8 +124,8 @@ def _image(person: int, shot: int) -> dict[str, str]:
 
 @contextmanager
 def live_service(settings: Settings) -> Iterator[LiveService]:
-    """Serve on a free port of the loopback address."""
-    app = create_app(settings)
+    """Serve on a free port of the loopback address; officers sign in with a password alone unless a test wants more."""
+    app = create_app(settings.model_copy(update={"second_factor": "optional"}))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_config=None, lifespan="on")
@@ -143,9 +156,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def sign_in(page: Page, address: str, key: str) -> None:
+def enter(page: Page, account: Account) -> None:
+    """Fill in the form for signing in and send it."""
+    page.locator("#login").fill(account.login)
+    page.locator("#password").fill(account.password)
+    page.locator("main button.primary").click()
+
+
+def sign_in(page: Page, address: str, account: Account) -> None:
     """Sign in as an officer does."""
     page.goto(f"{address}/")
-    page.locator("#key").fill(key)
-    page.locator("main button").click()
+    enter(page, account)
     page.wait_for_url(f"{address}/")

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.settings import Settings
 from tests.conftest import unavailable
-from tests.functional.browsing import CHROMIUM, DESKTOP, LiveService, Watch, chromium, live_service, sign_in
+from tests.functional.browsing import CHROMIUM, DESKTOP, LiveService, Watch, chromium, enter, live_service, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -209,8 +209,11 @@ def test_keyboard_reaches_everything_and_shows_where_it_is(
     path = service.check(number)
     page = opened(browser, watch)
     page.goto(f"{service.address}{path}")
-    page.locator("#key").focus()
-    page.keyboard.type(service.officer(f"keys-{number}"))
+    account = service.officer(f"keys-{number}")
+    page.locator("#login").focus()
+    page.keyboard.type(account.login)
+    page.keyboard.press("Tab")
+    page.keyboard.type(account.password)
     page.keyboard.press("Enter")
     page.wait_for_url(service.address + path)
     page.keyboard.press("Tab")
@@ -244,8 +247,7 @@ def test_signed_out_browser_returns_to_the_page_that_it_wanted(
     page = opened(browser, watch)
     page.goto(service.address + path)
     assert page.url.startswith(f"{service.address}/sign-in?next=")
-    page.locator("#key").fill(service.officer(f"return-{path[-8:]}"))
-    page.locator("main button").click()
+    enter(page, service.officer(f"return-{path[-8:]}"))
     page.wait_for_url(service.address + path)
     cookie = next(one for one in page.context.cookies() if one["name"] == "oneperson_session")
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")

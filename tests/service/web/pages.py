@@ -8,6 +8,11 @@ from html.parser import HTMLParser
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from service.auth.cookies import session_cookie_name
+from service.auth.service import authenticate
+from service.auth.sessions import start_session
+from service.tables import Officer
+
 VOID = frozenset({"meta", "link", "input", "img", "br", "hr", "rect"})
 LABELLED = frozenset({"input", "select", "textarea"})
 KEY = re.compile(
@@ -165,9 +170,15 @@ def _assert_own(page: Page) -> None:
 
 
 def sign_in(client: TestClient, key: str) -> None:
-    """Sign the client's browser in."""
-    answer = client.post("/sign-in", data={"key": key, "next": "/"}, follow_redirects=False)
-    assert answer.status_code == 303, answer.text
+    """Give the client's browser a session of the officer whose access key this is.
+
+    Signing in itself is tested in `test_sign_in.py`; everywhere else it would only cost the time of a password hash.
+    """
+    state = client.app.state  # type: ignore[attr-defined]  # typed as any ASGI application
+    with state.database.write() as session:
+        officer = session.get_one(Officer, authenticate(session, key).id)
+        token = start_session(session, officer, hours=8)
+    client.cookies.set(session_cookie_name(state.settings), token, domain="testserver.local", path="/")
 
 
 def use_language(client: TestClient, language: str) -> None:

@@ -1,15 +1,16 @@
-"""Slows down whoever tries keys: failures are counted per network address."""
+"""Slows down whoever tries keys and passwords: failures are counted per network address."""
 
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-LIMIT = 10
-"""Failures of one address within the window, after which it has to wait."""
+LIMIT = 20
+"""Failures of one address within the window, after which it has to wait: the officers of a station may share one."""
 
 WINDOW_S = 300.0
-"""How long a failure counts. Keys have 256 random bits, so this protects the log more than the keys."""
+"""How long a failure counts. Accounts have waits of their own (`service.auth.backoff`); this stops whoever tries one
+password on many accounts. Keys have 256 random bits, so there it protects the log more than the keys."""
 
 ADDRESSES = 10_000
 """Addresses remembered; beyond it the one that failed longest ago is forgotten."""
@@ -56,11 +57,6 @@ class FailureThrottle:
                 return False
             self._failures[address] = [*recent, self._clock()]
             return True
-
-    def forget(self, address: str) -> None:
-        """Start again for an address that succeeded."""
-        with self._lock:
-            self._failures.pop(address, None)
 
     def _recent(self, address: str) -> list[float]:
         since = self._clock() - self._window_s
