@@ -30,6 +30,9 @@ COLUMNS = (
     "portrait",
 )
 
+OPTIONAL_COLUMNS = ("father_id_number", "mother_id_number")
+"""May be left out of the file; they only tag possible twins and siblings."""
+
 MAX_LINE_BYTES = 2**16
 """Longest line; 50 four-byte characters, every code and a hundred file names take a tenth of it."""
 
@@ -156,7 +159,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _header(lines: Iterator[tuple[int, bytes | None]], encoding: Encoding) -> list[str]:
-    """Read the first line and check that it names exactly the columns, in any order."""
+    """Read the first line and check that it names all columns and no unknown ones, in any order."""
     _, line = next(lines, (0, b""))
     try:
         text = (line or b"").decode(encoding).removeprefix("\ufeff")
@@ -166,10 +169,11 @@ def _header(lines: Iterator[tuple[int, bytes | None]], encoding: Encoding) -> li
             f"the first line is not a CSV header in {encoding}; save the file as CSV in UTF-8 or GB 18030 "
             "and name its encoding with --encoding"
         ) from None
+    known = COLUMNS + OPTIONAL_COLUMNS
     faults = [
         *_named("missing", [name for name in COLUMNS if name not in columns]),
-        *_named("unknown", [repr(name) for name in dict.fromkeys(columns) if name not in COLUMNS]),
-        *_named("repeated", [name for name in COLUMNS if columns.count(name) > 1]),
+        *_named("unknown", [repr(name) for name in dict.fromkeys(columns) if name not in known]),
+        *_named("repeated", [name for name in known if columns.count(name) > 1]),
     ]
     if faults:
         wanted = ",".join(COLUMNS)

@@ -122,6 +122,12 @@ class RegistrationFields(Model):
     category: Annotated[str, StringConstraints(pattern=r"^[0-9]{2}$")] | None = Field(
         None, description="Category of the formerly unregistered person, 01 to 11.", examples=["11"]
     )
+    father_id_number: Annotated[str, AfterValidator(check_citizen_id_number)] | None = Field(
+        None, description="The father's citizen number, if known; only tags possible twins and siblings."
+    )
+    mother_id_number: Annotated[str, AfterValidator(check_citizen_id_number)] | None = Field(
+        None, description="The mother's citizen number, if known; only tags possible twins and siblings."
+    )
 
 
 class PersonRequest(RegistrationFields):

@@ -25,6 +25,8 @@ class Person(Base):
     ethnicity: Mapped[str | None] = mapped_column(String(2))
     division_code: Mapped[str | None] = mapped_column(String(12), index=True)
     category: Mapped[str | None] = mapped_column(String(2))
+    father_id_number: Mapped[str | None] = mapped_column(String(18))
+    mother_id_number: Mapped[str | None] = mapped_column(String(18))
     gallery: Mapped[str | None] = mapped_column(String(16), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, onupdate=now)

@@ -1,7 +1,7 @@
 """The page of a case, and what an officer sends from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -10,7 +10,6 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.auth.sessions import SignedIn
 from service.errors import (
@@ -22,23 +21,41 @@ from service.errors import (
     ServiceError,
 )
 from service.review import service
-from service.review.access import visible_case
+from service.review.access import note_viewed, visible_case
 from service.review.answers import CaseView
+from service.review.drafts import draft_of
+from service.review.events import CaseEvent, events_of_case
+from service.review.first_look import awaits_look, note_look
+from service.review.id_numbers import open_id_numbers
 from service.review.opinion import CaseKind
-from service.review.portraits import CasePortraits, portraits_of_case
+from service.review.portraits import portraits_of_case
 from service.review.views import case_view
 from service.tables import Case
-from service.web import case_view as shown
-from service.web.access import ProtectedForm, Visitor
-from service.web.case_turn import turn_of
+from service.web.access import FormFields, ProtectedForm, Visitor
+from service.web.case_turn import Turn, turn_of
+from service.web.case_view import Look, Scene, labels_of, panels, unsent
+from service.web.drafting import named_files
 from service.web.history import history_of, notice_lines
-from service.web.opinion_form import EVIDENCE_ROWS, MANUAL, NONE, OpinionForm
+from service.web.opinion_form import EVIDENCE_ROWS, MANUAL, NONE, OpinionForm, read_form
+from service.web.pictures import probe_picture, subject_pictures
+from service.web.registrations import registration_rows, registrations_to_choose
 from service.web.rendering import render, words_of
 from service.web.words import Words
 
 router = APIRouter(prefix="/cases/{case_id:uuid}", include_in_schema=False)
 
-DONE = ("claimed", "released", "decided", "confirmed", "reopened")
+DONE = (
+    "claimed",
+    "released",
+    "looked",
+    "decided",
+    "confirmed",
+    "reopened",
+    "draft_saved",
+    "draft_discarded",
+    "appealed",
+    "dismissed",
+)
 
 EXPECTED = (CaseStateError, SameOfficerError, ForbiddenError, InvalidRequestError, EvidenceMissingError)
 """Answers of the service after which the officer goes on from the same page, with everything typed kept."""
@@ -52,12 +69,14 @@ class Attempt:
         error: Why.
         form: The opinion as typed.
         reopening: The reason for reopening as typed.
+        appeal: An appeal as typed, by the names of its fields.
         faults: Texts by field.
     """
 
     error: ServiceError
     form: OpinionForm = field(default_factory=OpinionForm)
     reopening: str = ""
+    appeal: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,26 +122,65 @@ def _press(request: Request, visitor: SignedIn, case_id: UUID, *, work: Work, do
     return back_to_case(case_id, done)
 
 
+@router.post("/look")
+def look(case_id: UUID, request: Request, visitor: Visitor, _form: ProtectedForm) -> Response:
+    """Show the figures from now on: the officer says that they have looked at the portraits."""
+    return _press(request, visitor, case_id, work=note_look, done="looked")
+
+
+@router.post("/id-numbers")
+def id_numbers(case_id: UUID, request: Request, visitor: Visitor, form: ProtectedForm) -> Response:
+    """Show the page with one more full ID number, on record, and with everything that was typed."""
+    wanted = dict.fromkeys([*form.get("opened", "").split(), *form.get("open", "").split()])
+    with request.app.state.database.write() as session:
+        numbers = open_id_numbers(session, case_id, actor=visitor.actor, person_ids=list(wanted))
+    return page_of_case(request, visitor, case_id, typed=form, opened=numbers)
+
+
 def back_to_case(case_id: UUID, done: str) -> Response:
     """Send the browser to the page of the case, which will say what was done."""
     return RedirectResponse(f"/cases/{case_id}?done={done}", status_code=303)
 
 
 def page_of_case(
-    request: Request, visitor: SignedIn, case_id: UUID, *, attempt: Attempt | None = None
+    request: Request,
+    visitor: SignedIn,
+    case_id: UUID,
+    *,
+    attempt: Attempt | None = None,
+    typed: FormFields | None = None,
+    opened: Mapping[str, str] | None = None,
 ) -> Response:
-    """Show a case as it stands, and what was sent and not taken.
+    """Show a case as it stands.
+
+    Args:
+        request: What it answers.
+        visitor: Who looks.
+        case_id: The case.
+        attempt: What was sent and not taken.
+        typed: Fields of the opinion that are to stay as they are.
+        opened: Full ID numbers to show, by person_id; their opening is on record already.
 
     Raises:
         ForbiddenError: Neither an officer nor a supervisor.
         NotFoundError: No such case in the officer's division.
     """
-    with request.app.state.database.write() as session:
+    wants_blind = request.app.state.settings.blind_first_look
+    database = request.app.state.database
+    with database.read() as session:
         stored = visible_case(session, case_id, actor=visitor.actor)
-        record(session, AuditKind.CASE_VIEWED, actor=visitor.actor, subject=f"case:{case_id}")
+        blind = wants_blind and awaits_look(session, stored, actor=visitor.actor)
         case = case_view(session, stored, actor=visitor.actor)
         portraits = portraits_of_case(session, stored)
+        events = events_of_case(session, case_id, _persons_of(case))
+        draft = draft_of(session, case_id, actor=visitor.actor)
+        form = attempt.form if attempt is not None else read_form(typed or {}, case)
+        restored = draft if draft is not None and form.is_blank else None
+        form = read_form(restored.fields, case) if restored is not None else form
+        form = named_files(session, case_id, form, actor=visitor.actor)
+    note_viewed(database, case_id, actor=visitor.actor)
     words = words_of(request)
+    seen = Look(visitor.actor.id, blind=blind, opened=opened or {})
     done = request.query_params.get("done", "")
     return render(
         request,
@@ -134,34 +192,51 @@ def page_of_case(
         message=_message(attempt, words),
         faults=Faults(attempt.faults if attempt is not None else {}),
         reopening=attempt.reopening if attempt is not None else "",
-        **_content(case, portraits, visitor.actor, attempt.form if attempt else OpinionForm(), words),
+        appeal=Faults(attempt.appeal if attempt is not None else {}),
+        draft_saved=words.moment(draft.saved_at) if draft is not None else "",
+        restored=restored is not None and not form.is_blank,
+        **_content(Scene(case, portraits, seen, _turn(case, visitor.actor, blind), form, words), events),
     )
 
 
-def _content(
-    case: CaseView, portraits: CasePortraits, actor: Actor, form: OpinionForm, words: Words
-) -> dict[str, object]:
+def _persons_of(case: CaseView) -> list[str]:
+    subject = [case.subject_person_id] if case.subject_person_id is not None else []
+    return [*subject, *(candidate.person_id for candidate in case.candidates)]
+
+
+def _turn(case: CaseView, actor: Actor, blind: bool) -> Turn:
+    """Tell whose turn it is; an opinion comes after the look."""
     turn = turn_of(case, actor)
+    if blind and (turn.may_decide or turn.may_confirm):
+        return replace(turn, may_decide=False, may_confirm=False, hint="blind.turn")
+    return turn
+
+
+def _content(scene: Scene, events: Sequence[CaseEvent]) -> dict[str, object]:
+    case, turn, words, form = scene.case, scene.turn, scene.words, scene.form
     offered = turn.may_decide or turn.may_confirm
     return {
         "case": case,
         "turn": turn,
         "title": _title(case, words),
-        "panels": shown.panels(case, portraits, words=words, turn=turn, form=form),
-        "probe": shown.probe_picture(case, portraits, words),
+        "blind": scene.look.blind,
+        "opened": " ".join(scene.look.opened),
+        "panels": panels(scene),
+        "probe": probe_picture(case, scene.portraits, words),
         "comparable": case.subject is not None and not case.subject.erased,
-        "on_file": shown.subject_pictures(case, portraits, words),
-        "subject": shown.registration_rows(case.subject, words),
+        "on_file": subject_pictures(case, scene.portraits, words),
+        "subject": registration_rows(case.subject, scene.look.opened, words),
         "reasons": [words.named("reason", reason) for reason in case.reasons],
-        "registrations": shown.registrations_to_choose(case, words),
+        "registrations": registrations_to_choose(case, words),
         "manual": form.entry(MANUAL) if case.kind is CaseKind.NOT_SEARCHABLE else None,
         "form": form,
         "evidence_kinds": words.codes.evidence_kinds,
         "evidence_rows": range(1, EVIDENCE_ROWS + 1),
         "no_registration": NONE,
-        "unsent": [] if offered else shown.unsent(case, form, words),
-        "history": history_of(case, words),
+        "unsent": [] if offered else unsent(case, form, words),
+        "history": history_of(case, events, labels_of(case, scene.look), words),
         "notices": notice_lines(case.notices, words),
+        "erased": " ".join(str(one.rank) for one in case.candidates if one.registration.erased),
     }
 
 
@@ -175,11 +250,6 @@ def _title(case: CaseView, words: Words) -> str:
 def _message(attempt: Attempt | None, words: Words) -> str:
     if attempt is None:
         return ""
-    match attempt.error:
-        case SameOfficerError():
-            return words.t("message.same_officer")
-        case CaseStateError():
-            return words.t("message.case_moved")
-        case ForbiddenError():
-            return words.t("message.forbidden")
-    return words.t("message.check_fields")
+    if attempt.error.refusal is None:
+        return words.t("message.check_fields")
+    return words.t("message.refused", why=attempt.error.detail_in(words.language))

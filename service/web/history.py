@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.review.answers import CaseView, DecisionView, IssuedNoticeView
+from service.review.events import CaseEvent
 from service.review.opinion import Stage
 from service.review.schemas import ConclusionItem, EvidenceItem
 from service.web.words import Words
@@ -33,11 +34,27 @@ class NoticeLine:
     due_on: str
 
 
-def history_of(case: CaseView, words: Words) -> list[HistoryEntry]:
-    """Return what happened, oldest first."""
+def history_of(
+    case: CaseView, events: Sequence[CaseEvent], labels: Mapping[str, str], words: Words
+) -> list[HistoryEntry]:
+    """Return what happened, oldest first.
+
+    Args:
+        case: The case.
+        events: What was done beside the decisions.
+        labels: What each candidate is called on the page, by person_id.
+        words: The page's language.
+    """
     opened = HistoryEntry(words.t("history.opened"), "", case.opened_at, concealed=False, lines=[])
-    ranks = {candidate.person_id: candidate.rank for candidate in case.candidates}
-    return [opened, *(_entry(decision, ranks, words) for decision in case.decisions)]
+    entries = [_entry(decision, labels, words) for decision in case.decisions]
+    entries += [_event(event, words) for event in events]
+    return [opened, *sorted(entries, key=lambda entry: entry.at)]
+
+
+def _event(event: CaseEvent, words: Words) -> HistoryEntry:
+    lines = [(words.t("field.person_id"), event.person_id)] if event.person_id is not None else []
+    title = words.named("audit_kind", event.kind)
+    return HistoryEntry(title, event.actor, event.at, concealed=False, lines=lines)
 
 
 def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[NoticeLine]:
@@ -55,19 +72,19 @@ def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[Noti
     ]
 
 
-def _entry(decision: DecisionView, ranks: Mapping[str, int], words: Words) -> HistoryEntry:
+def _entry(decision: DecisionView, labels: Mapping[str, str], words: Words) -> HistoryEntry:
     return HistoryEntry(
         title=words.t(f"history.stage_{decision.stage}", round=decision.round),
         officer=decision.officer.name,
         at=decision.decided_at,
         concealed=decision.concealed,
-        lines=list(_lines(decision, ranks, words)),
+        lines=list(_lines(decision, labels, words)),
     )
 
 
-def _lines(decision: DecisionView, ranks: Mapping[str, int], words: Words) -> Iterator[tuple[str, str]]:
+def _lines(decision: DecisionView, labels: Mapping[str, str], words: Words) -> Iterator[tuple[str, str]]:
     for item in decision.conclusions:
-        candidate = words.t("case.candidate", rank=ranks[item.person_id])
+        candidate = words.t("case.candidate", rank=labels[item.person_id])
         yield f"{candidate} · {item.person_id}", _conclusion(item, words)
     if decision.manual_conclusion is not None:
         manual = decision.manual_conclusion

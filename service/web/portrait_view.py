@@ -27,6 +27,9 @@ OUTSIDE = (216, 220, 224)
 
 JPEG_QUALITY = 90
 
+WHOLE_QUALITY = 95
+"""Of the whole picture, which officers open to see what the drawing may have lost."""
+
 
 def draw_aligned(data: bytes, landmarks: Sequence[Sequence[float]]) -> bytes:
     """Turn a stored portrait into the JPEG that officers compare.
@@ -42,12 +45,19 @@ def draw_aligned(data: bytes, landmarks: Sequence[Sequence[float]]) -> bytes:
     picture = decode_portrait(data).pixels
     matrix = eye_transform(np.asarray(landmarks, np.float64))
     drawn = _warp(picture, matrix)
-    written, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    if not written:
-        raise AssertionError("unreachable: an 8-bit RGB picture can be written as JPEG")
-    return encoded.tobytes()
+    return _as_jpeg(drawn, quality=JPEG_QUALITY)
+
+
+def draw_whole(data: bytes) -> bytes:
+    """Turn a stored portrait, whole and upright, into a JPEG; whatever else the file held stays behind.
+
+    Args:
+        data: The stored file.
+
+    Raises:
+        PortraitError: The file is damaged.
+    """
+    return _as_jpeg(decode_portrait(data).pixels, quality=WHOLE_QUALITY)
 
 
 def eye_transform(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,6 +82,15 @@ def eye_transform(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     target = np.array(EYES_AT) * (WIDTH, HEIGHT)
     return np.column_stack([turn, target - turn @ middle])
+
+
+def _as_jpeg(picture: Image, *, quality: int) -> bytes:
+    written, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    if not written:
+        raise AssertionError("unreachable: an 8-bit RGB picture can be written as JPEG")
+    return encoded.tobytes()
 
 
 def _warp(picture: Image, matrix: NDArray[np.float64]) -> Image:

@@ -35,6 +35,7 @@ def reference(
     request: Request,
     visitor: Visitor,
     stored_in: StoredIn,
+    *,
     view: View = "aligned",
 ) -> Response:
     """Show a portrait on file of the subject or of a candidate."""

@@ -1,7 +1,5 @@
 """Turns templates into pages; templates are given finished words and never run queries."""
 
-import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service.auth.sessions import SignedIn
 from service.language import LANGUAGES
 from service.web.access import page_language
+from service.web.assets import asset
 from service.web.navigation import destinations, is_current
 from service.web.words import Words
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
 
 LANGUAGE_NAMES = {"zh-CN": "中文", "en": "English"}
 """Each language in its own words, so that whoever needs it finds it."""
@@ -66,7 +64,7 @@ def render(
         visitor=visitor,
         address=address or _address(request),
         navigation=_navigation(request, visitor),
-        asset=_asset,
+        asset=asset,
         **context,
     )
     headers = PAGE_HEADERS | {"Content-Language": words.language}
@@ -86,10 +84,3 @@ def _address(request: Request) -> str:
     if request.method not in ("GET", "HEAD"):
         return "/"
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
-
-
-@cache
-def _asset(name: str) -> str:
-    """Return the address of a static file, which changes with its content."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"/static/{name}?v={digest}"

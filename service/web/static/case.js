@@ -1,0 +1,12 @@
+// The page of a case: adds comparison tools, keys and quick opening of ID numbers to a page that works without them.
+import { Comparison } from "./comparison.js";
+import { listenForKeys } from "./keys.js";
+import { openNumbersInPlace } from "./numbers.js";
+
+const tools = document.getElementById("compare-tools");
+const comparisons = [...document.querySelectorAll("[data-compare]")]
+  .filter((root) => root.querySelectorAll(".pair .frame img").length === 2)
+  .map((root, place) => new Comparison(root, tools, place + 1));
+
+listenForKeys(comparisons);
+openNumbersInPlace();
