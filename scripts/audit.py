@@ -70,7 +70,7 @@ def verify_(
 
 
 def _put_on_record(database: Database, findings: Findings) -> None:
-    """Record the verification; a log whose end is damaged cannot take it, which is no reason to hide the result."""
+    """Record the verification; a log whose end is damaged cannot take it, the result is told anyhow."""
     try:
         with database.write() as session:
             found = "intact" if findings.intact else "damaged"

@@ -1,9 +1,9 @@
 """Appends events to the chain, last in the transaction of what they record.
 
 Each event's code covers the event, its number and the code before it. Numbers and codes are given when the
-transaction is about to commit: the one row that holds the end of the chain is locked only then, so writers wait
-for each other's commit and not for each other's work. Every other lock is taken before it; so no two writers can
-wait for each other.
+transaction is about to commit: the one row that holds the end of the chain is locked only then, so writers
+wait for each other's commit and not for each other's work. Every other lock is taken before it; so no two
+writers can wait for each other.
 """
 
 import json

@@ -27,8 +27,8 @@ def export_period(
 ) -> Written:
     """Write the records of a period to a file, with a manifest beside it.
 
-    The file holds every record from the first of the period to the last, also those in between that a clock set
-    back dates outside it: only so the chain can be followed in the file.
+    The file holds every record from the first of the period to the last, also those in between that a clock
+    set back dates outside it: only so the chain can be followed in the file.
 
     Args:
         database: Where the log is.
@@ -51,13 +51,16 @@ def export_period(
         first, last = session.execute(
             select(func.min(AuditEvent.id), func.max(AuditEvent.id)).where(*within)
         ).one()
-        details: dict[str, object] = {
-            "since": since.isoformat(),
-            "until": until.isoformat(),
-            "file": path.name,
-        }
-        details |= {"first": first, "last": last}
-        record(session, AuditKind.AUDIT_EXPORTED, actor=actor, **details)
+        record(
+            session,
+            AuditKind.AUDIT_EXPORTED,
+            actor=actor,
+            since=since.isoformat(),
+            until=until.isoformat(),
+            file=path.name,
+            first=first,
+            last=last,
+        )
     with database.read() as session:
         rows = read_records(session, first=first, last=last) if first is not None else iter(())
         written = write_records(rows, path, progress)

@@ -82,14 +82,14 @@ class Links:
     def _follow_key(self, record: Record) -> None:
         if self.key_tag is not None and record.key_tag != self.key_tag:
             self.findings.add(
-                Damage.WRONG_KEY, record.id, detail=f"kept with {record.key_tag} instead of {self.key_tag}"
+                Damage.WRONG_KEY, record.id, detail=f"kept with {record.key_tag}, not {self.key_tag}"
             )
         self.key_tag = key_after(record)
 
     def _name(self, record: Record) -> None:
         """Tell what a record is whose code does not fit it."""
         if record.key_tag is not None and self._looks_like_key(record.key_tag):
-            self.findings.add(Damage.UNKNOWN_KEY, record.id, detail=f"kept with {record.key_tag}")
+            self.findings.add(Damage.UNKNOWN_KEY, record.id, detail=f"kept with {record.key_tag!a}")
             return
         true_number = self._true_number(record)
         if true_number is None:

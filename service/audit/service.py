@@ -6,9 +6,10 @@ from sqlalchemy.orm import Session
 
 from service.audit.chain import add_pending
 from service.audit.kinds import AuditKind
+from service.database import Database
 from service.request_context import current_request_id
 
-__all__ = ["Acting", "AuditKind", "record"]
+__all__ = ["Acting", "AuditKind", "record", "record_listing"]
 
 
 class Acting(Protocol):
@@ -48,7 +49,7 @@ def record(
         kind: What happened.
         actor: Who did it.
         subject: What it was done to, as `person:…`, `check:…`, `case:…`, `notice:…`.
-        purpose: Why: `transaction:…` or `case:…`.
+        purpose: Why: `transaction:…` or `case:…`; what is done to a case is done for it.
         result: How it ended.
         details: Facts free of names, document numbers and biometric data; what JSON can say.
     """
@@ -58,10 +59,28 @@ def record(
         "actor": actor.name,
         "role": str(actor.role) if actor.role is not None else None,
         "division_code": actor.division_code or None,
-        "purpose": purpose or None,
+        "purpose": purpose or _own_purpose(subject),
         "subject": subject or None,
         "result": result,
         "details": details,
         "request_id": current_request_id(),
     }
     add_pending(session, fields)
+
+
+def record_listing(database: Database, kind: AuditKind, *, actor: Acting, shown: int, **filters: Any) -> None:
+    """Record that somebody was shown a list; in a transaction of its own, for lists are read in a view.
+
+    Args:
+        database: Where to record.
+        kind: Which list.
+        actor: Who was shown it.
+        shown: How many entries.
+        filters: What they were chosen by, free of personal data.
+    """
+    with database.write() as session:
+        record(session, kind, actor=actor, shown=shown, **filters)
+
+
+def _own_purpose(subject: str | None) -> str | None:
+    return subject if subject is not None and subject.startswith("case:") else None

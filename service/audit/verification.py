@@ -88,7 +88,9 @@ def _walk(
     findings = fixed.findings
 
     def places(mac: str) -> list[int]:
-        # Read as text: a damaged row must not stop the search for it.
+        if not mac.isascii():
+            return []  # Damaged itself; no other record carries it.
+        # Only numbers are read: a damaged row must not stop the search for it.
         found = session.execute(text("SELECT id FROM audit_events WHERE mac = :mac"), {"mac": mac})
         return [int(row[0]) for row in found]
 

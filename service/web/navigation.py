@@ -21,7 +21,13 @@ class Destination:
     roles: frozenset[Role]
 
 
-DESTINATIONS = (Destination("/", "queue", frozenset({Role.OFFICER, Role.SUPERVISOR})),)
+DESTINATIONS = (
+    Destination("/", "queue", frozenset({Role.OFFICER, Role.SUPERVISOR})),
+    Destination("/notices", "notices", frozenset({Role.OFFICER, Role.SUPERVISOR, Role.OPERATOR})),
+    Destination("/register", "register", frozenset({Role.OFFICER, Role.SUPERVISOR})),
+    Destination("/statistics", "statistics", frozenset(Role)),
+    Destination("/audit", "audit", frozenset({Role.AUDITOR})),
+)
 
 
 def destinations(role: Role | None) -> Iterator[Destination]:
