@@ -6,6 +6,8 @@ from uuid import UUID
 from pydantic import Field
 
 from service.notices.service import NoticeKind, NoticeState
+from service.review.appeals import AppealState
+from service.review.kinship import Kinship
 from service.review.opinion import CaseKind, CaseState, Stage
 from service.review.schemas import ConclusionItem, IdentityItem, ManualConclusionItem, Model
 
@@ -74,6 +76,37 @@ class CandidateView(Model):
     false_alarm_high: float = Field(description="Upper end of its 95 % interval.")
     extrapolated: bool = Field(description="Whether the rate lies beyond what the sample could measure.")
     registration: RegistrationView
+    kinship: Kinship | None = Field(
+        None,
+        description="Possible twins share a birth date and a parent's number with the subject, possible siblings "
+        "a parent's number; two registrations of one person do, too.",
+    )
+
+
+class AttachmentView(Model):
+    """A file attached as evidence; read it at `/v1/cases/{case_id}/attachments/{id}`."""
+
+    id: UUID
+    name: str = Field(examples=["birth-record.pdf"])
+    media_type: str = Field(examples=["application/pdf"])
+    size_bytes: int = Field(examples=[482133])
+    sha256: str
+
+
+class AppealView(Model):
+    """An appeal against how the case was decided."""
+
+    id: UUID
+    round: int
+    appellant: str
+    appealed_on: date
+    grounds: str
+    recorded_by: OfficerView
+    recorded_at: datetime
+    state: AppealState
+    answered_by: OfficerView | None
+    answered_at: datetime | None
+    answer: str | None = Field(description="Why it was dismissed.")
 
 
 class DecisionView(Model):
@@ -86,7 +119,11 @@ class DecisionView(Model):
     concealed: bool = Field(description="Whether the content is withheld from you for now.")
     conclusions: list[ConclusionItem] = Field(default_factory=list)
     manual_conclusion: ManualConclusionItem | None = None
-    registration_to_cancel: str | None = None
+    registration_to_cancel: str | None = Field(None, description="If it is exactly one.")
+    registrations_to_cancel: list[str] = Field(default_factory=list)
+    attachments: list[AttachmentView] = Field(
+        default_factory=list, description="The files that its evidence names."
+    )
     identity_established: IdentityItem | None = None
     reason: str | None = Field(None, description="Of a reopening.")
 
@@ -127,6 +164,8 @@ class CaseHead(Model):
 class CaseSummary(CaseHead):
     """One line of the queue."""
 
+    urgency: int = Field(description="Smaller comes first: the waiting, and then the rarest similarity.")
+    overdue: bool = Field(description="Open for longer than ONEPERSON_CASE_DUE_DAYS.")
     candidates: int = Field(description="Number of candidates.")
     best_score: float | None
     lowest_false_alarm_rate: float | None = Field(
@@ -145,19 +184,22 @@ class CaseView(CaseHead):
         description="While a second officer is awaited: the candidates on which they must conclude."
     )
     decisions: list[DecisionView]
+    appeals: list[AppealView]
     notices: list[IssuedNoticeView]
 
 
 class CaseCounts(Model):
-    """Cases that match the filters of kind, division, claim and escalation, whatever their state."""
+    """Cases that match every filter but that of states, by state."""
 
     states: dict[CaseState, int]
     mine: int = Field(description="Open cases that you have claimed.")
+    unclaimed: int = Field(description="Open cases that nobody has claimed.")
     escalated: int = Field(description="Open cases on which officers disagreed.")
+    overdue: int = Field(description="Open cases that have been open for too long.")
 
 
 class CasePage(Model):
-    """Part of the queue, oldest first."""
+    """Part of the queue: open cases most urgent first, others oldest first."""
 
     items: list[CaseSummary]
     counts: CaseCounts

@@ -3,11 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from service.audit.service import AuditKind, record
+from service.audit.service import AuditKind, record_listing
 from service.auth.service import Actor, Role
-from service.dependencies import Caller, Transaction, View
+from service.dependencies import Caller, StoredIn, Transaction, View
 from service.errors import (
     CaseStateError,
     DatabaseUnavailableError,
@@ -20,12 +20,14 @@ from service.errors import (
 )
 from service.problems import responses_for
 from service.review import decisions, queue, service
-from service.review.access import visible_case
+from service.review.access import note_viewed, visible_case
 from service.review.answers import CasePage, CaseView
+from service.review.queue import QueuePolicy
 from service.review.rules import CodeRules
 from service.review.schemas import (
     ConfirmationRequest,
     DecisionRequest,
+    NextQuery,
     QueueQuery,
     ReopenRequest,
     RevisionRequest,
@@ -55,27 +57,61 @@ def review_policy(request: Request) -> ReviewPolicy:
 
 
 CaseOfficer = Annotated[Actor, Depends(case_officer)]
+
+
+def queue_policy(request: Request) -> QueuePolicy:
+    """Return what settings say about the queue."""
+    settings = request.app.state.settings
+    return QueuePolicy(due_days=settings.case_due_days, blind=settings.blind_first_look)
+
+
 Policy = Annotated[ReviewPolicy, Depends(review_policy)]
+QueueRules = Annotated[QueuePolicy, Depends(queue_policy)]
 
 
 @router.get("", summary="List cases", responses=responses_for(*COMMON))
-def get_cases(actor: CaseOfficer, session: View, query: Annotated[QueueQuery, Query()]) -> CasePage:
-    """List your own division's cases, oldest first.
+def get_cases(
+    actor: CaseOfficer,
+    session: View,
+    database: StoredIn,
+    query: Annotated[QueueQuery, Query()],
+    policy: QueueRules,
+) -> CasePage:
+    """List your own division's cases: open ones most urgent first, and then oldest first.
 
-    New cases join at the end, so a page stays where it is. `counts` ignores `state`.
+    A case's urgency never changes, so the pages behind `after` stay as they are while cases arrive. `counts`
+    ignores `state`.
     """
-    return queue.list_cases(session, query, actor=actor)
+    page = queue.list_cases(session, query, actor=actor, policy=policy)
+    filters = sorted(query.model_fields_set)
+    record_listing(database, AuditKind.CASES_LISTED, actor=actor, shown=len(page.items), filters=filters)
+    return page
+
+
+@router.post(
+    "/next",
+    summary="Claim the next case",
+    responses=responses_for(*COMMON) | {204: {"description": "No case waits for you."}},
+    response_model=CaseView,
+)
+def claim_next_case(
+    actor: CaseOfficer, session: Transaction, body: NextQuery | None = None
+) -> CaseView | Response:
+    """Claim the most urgent case that nobody has claimed and that you may work on."""
+    case = queue.claim_next(session, body or NextQuery(), actor=actor)
+    return case_view(session, case, actor=actor) if case is not None else Response(status_code=204)
 
 
 @router.get("/{case_id}", summary="Read a case", responses=responses_for(*ONE_CASE))
-def get_case(case_id: UUID, actor: CaseOfficer, session: Transaction) -> CaseView:
+def get_case(case_id: UUID, actor: CaseOfficer, database: StoredIn) -> CaseView:
     """Read a case, on record.
 
     While a second officer is awaited, the first opinion is concealed from everybody but its author.
     """
-    case = visible_case(session, case_id, actor=actor)
-    record(session, AuditKind.CASE_VIEWED, actor=actor, subject=f"case:{case.id}")
-    return case_view(session, case, actor=actor)
+    with database.read() as session:
+        seen = case_view(session, visible_case(session, case_id, actor=actor), actor=actor)
+    note_viewed(database, case_id, actor=actor)
+    return seen
 
 
 @router.post(

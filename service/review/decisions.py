@@ -1,6 +1,7 @@
 """Records what the first and the second officer conclude, and does what follows."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,12 @@ from sqlalchemy.orm import Session
 from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.errors import CaseStateError
+from service.refusals import Refusal
 from service.review import repository
 from service.review.access import moved_on, require_revision, require_turn, state_error, visible_case
 from service.review.announcements import announce
+from service.review.attachments import bind_attachments
+from service.review.drafts import drop_draft
 from service.review.opinion import (
     CandidateConclusion,
     CaseState,
@@ -48,10 +52,10 @@ def decide(
     """
     case = visible_case(session, case_id, actor=actor)
     if case.state != CaseState.UNDER_REVIEW:
-        raise state_error(case, f"The case is {case.state}, not under review.")
+        raise state_error(case, _elsewhere(case, "not-under-review"))
     require_turn(session, case, actor=actor)
     require_revision(case, expected_revision)
-    facts = facts_of(case)
+    facts = facts_of(session, case)
     check_first(opinion, facts, policy.codes)
     state = outcome_of(opinion)
     _move(session, case, _closing(state))
@@ -82,13 +86,13 @@ def confirm(
     """
     case = visible_case(session, case_id, actor=actor)
     if case.state != CaseState.AWAITING_SECOND_OFFICER:
-        raise state_error(case, f"The case is {case.state}, not awaiting a second officer.")
+        raise state_error(case, _elsewhere(case, "not-awaiting-second"))
     require_turn(session, case, actor=actor)
     require_revision(case, expected_revision)
     first = first_opinion(session, case)
-    facts = facts_of(case)
+    facts = facts_of(session, case)
     check_second(opinion, facts, policy.codes, to_confirm=first.same_person)
-    agreed, ended = agree(first, opinion), case.round
+    agreed, ended = agree(first, opinion, erased=facts.erased), case.round
     _move(session, case, _closing(CaseState.DUPLICATE_CONFIRMED) if agreed else _escalation())
     _store(session, case, Stage.SECOND, opinion=opinion, actor=actor, ended=ended)
     _record(session, AuditKind.CASE_CONFIRMED, case, opinion=opinion, actor=actor, agreed=agreed)
@@ -96,13 +100,20 @@ def confirm(
     return case
 
 
-def facts_of(case: Case) -> CaseFacts:
-    """Return what the rules need to know of a case."""
+def facts_of(session: Session, case: Case) -> CaseFacts:
+    """Return what the rules need to know of a case as it stands now."""
+    held = repository.persons_by_key(session, [candidate.person_key for candidate in case.candidates])
     return CaseFacts(
         subject=case.subject_person_id,
         candidates=frozenset(candidate.person_id for candidate in case.candidates),
         has_transaction=case.check_id is not None,
+        erased=frozenset(one.person_id for one in case.candidates if one.person_key not in held),
     )
+
+
+def _elsewhere(case: Case, key: str) -> str:
+    """Name a withdrawal as such; every other state is told by the key."""
+    return "case-withdrawn" if case.state == CaseState.WITHDRAWN else key
 
 
 def first_opinion(session: Session, case: Case) -> Opinion:
@@ -113,7 +124,7 @@ def first_opinion(session: Session, case: Case) -> Opinion:
     """
     decision = repository.decision_of(session, case, Stage.FIRST)
     if decision is None:
-        raise CaseStateError("No first opinion was recorded in this round.")
+        raise CaseStateError.told(Refusal("no-first-opinion"))
     return opinion_of(case, decision)
 
 
@@ -132,7 +143,7 @@ def opinion_of(case: Case, decision: Decision) -> Opinion:
             for stored in decision.conclusions
         ),
         manual=_manual(decision),
-        registration_to_cancel=decision.registration_to_cancel,
+        registrations_to_cancel=frozenset(decision.registrations_to_cancel),
         identity=IdentityEstablished(**identity) if identity is not None else None,
     )
 
@@ -148,7 +159,22 @@ def _manual(decision: Decision) -> ManualConclusion | None:
 
 
 def _evidence(stored: list[dict[str, Any]]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(kind=item["kind"], reference=item["reference"]) for item in stored)
+    return tuple(
+        Evidence(
+            kind=item["kind"],
+            reference=item["reference"],
+            attachment=UUID(item["attachment"]) if item.get("attachment") else None,
+        )
+        for item in stored
+    )
+
+
+def _stored_evidence(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    return [
+        {"kind": item.kind, "reference": item.reference}
+        | ({"attachment": str(item.attachment)} if item.attachment is not None else {})
+        for item in evidence
+    ]
 
 
 def _closing(state: CaseState) -> dict[str, Any]:
@@ -181,21 +207,22 @@ def _store(
     """Keep an opinion with the round in which it was given, which may have ended by it."""
     ids = {candidate.person_id: candidate.id for candidate in case.candidates}
     manual = opinion.manual
-    session.add(
-        Decision(
-            case_id=case.id,
-            round=ended if ended is not None else case.round,
-            stage=stage,
-            officer_id=actor.id,
-            registration_to_cancel=opinion.registration_to_cancel,
-            identity_established=asdict(opinion.identity) if opinion.identity is not None else None,
-            manual_conclusion=manual.outcome if manual is not None else None,
-            reason=manual.reason if manual is not None else None,
-            evidence=[asdict(item) for item in manual.evidence] if manual is not None else [],
-            conclusions=[_conclusion(given, ids[given.person_id]) for given in opinion.conclusions],
-        )
+    decision = Decision(
+        case_id=case.id,
+        round=ended if ended is not None else case.round,
+        stage=stage,
+        officer_id=actor.id,
+        registrations_to_cancel=sorted(opinion.registrations_to_cancel),
+        identity_established=asdict(opinion.identity) if opinion.identity is not None else None,
+        manual_conclusion=manual.outcome if manual is not None else None,
+        reason=manual.reason if manual is not None else None,
+        evidence=_stored_evidence(manual.evidence) if manual is not None else [],
+        conclusions=[_conclusion(given, ids[given.person_id]) for given in opinion.conclusions],
     )
+    session.add(decision)
     session.flush()
+    bind_attachments(session, decision, opinion.attachments, actor=actor)
+    drop_draft(session, case.id, actor=actor)
     session.refresh(case)
 
 
@@ -204,7 +231,7 @@ def _conclusion(given: CandidateConclusion, candidate_id: int) -> Conclusion:
         candidate_id=candidate_id,
         conclusion=given.conclusion,
         reason=given.reason,
-        evidence=[asdict(item) for item in given.evidence],
+        evidence=_stored_evidence(given.evidence),
     )
 
 

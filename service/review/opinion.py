@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class CaseKind(StrEnum):
@@ -45,10 +46,17 @@ class ConclusionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Something beyond the face; `kind` is a code of the table of evidence kinds."""
+    """Something beyond the face.
+
+    Attributes:
+        kind: A code of the table of evidence kinds.
+        reference: By what it can be found.
+        attachment: A file that the officer attached to it.
+    """
 
     kind: str
     reference: str
+    attachment: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +94,22 @@ class Opinion:
     Attributes:
         conclusions: On the candidates.
         manual: Instead of conclusions, where a case has no candidates.
-        registration_to_cancel: Of the registrations of one person, the one that must go.
+        registrations_to_cancel: Of the registrations of one person, those that must go.
         identity: The identity that was established, if one was.
     """
 
     conclusions: tuple[CandidateConclusion, ...] = ()
     manual: ManualConclusion | None = None
-    registration_to_cancel: str | None = None
+    registrations_to_cancel: frozenset[str] = frozenset()
     identity: IdentityEstablished | None = None
 
     @property
     def same_person(self) -> frozenset[str]:
         """The candidates that the officer takes for the subject."""
         return frozenset(c.person_id for c in self.conclusions if c.conclusion is ConclusionKind.SAME_PERSON)
+
+    @property
+    def attachments(self) -> list[UUID]:
+        """The files attached to its evidence, in order."""
+        grounds = [*self.conclusions, *([self.manual] if self.manual is not None else [])]
+        return [item.attachment for one in grounds for item in one.evidence if item.attachment is not None]

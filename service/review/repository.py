@@ -1,56 +1,14 @@
 """Queries for cases, and the one conditional update that settles races between officers."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, and_, cast, func, or_, select, update
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from service.tables import Case, CaseCandidate, Check, Decision, Officer, Person, Portrait
-
-
-@dataclass(frozen=True, slots=True)
-class CaseFilter:
-    """Which cases are asked for.
-
-    Attributes:
-        within: Only cases of divisions whose code begins with each of these.
-        states: Only in one of these states.
-        kind: Only of this kind.
-        claimed_by: Only those that this officer has claimed.
-        escalated: Only those that are, or are not, with the supervisors.
-    """
-
-    within: tuple[str, ...]
-    states: Collection[str]
-    kind: str | None = None
-    claimed_by: UUID | None = None
-    escalated: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRow:
-    """One line of the queue."""
-
-    case: Case
-    check: Check | None
-    claimed_by_name: str | None
-    candidates: int
-    best_score: float | None
-    lowest_false_alarm_rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class StateCount:
-    """How many cases are in a state; of them claimed by the officer, and escalated."""
-
-    state: str
-    cases: int
-    mine: int
-    escalated: int
+from service.tables import Case, Check, Decision, Officer, Person, Portrait
 
 
 def case_by_id(session: Session, case_id: UUID) -> Case | None:
@@ -111,6 +69,11 @@ def check_of(session: Session, case: Case) -> Check | None:
     return session.get(Check, case.check_id) if case.check_id is not None else None
 
 
+def check_by_id(session: Session, check_id: UUID) -> Check | None:
+    """Find a check."""
+    return session.get(Check, check_id)
+
+
 def persons_by_key(session: Session, keys: Collection[int]) -> dict[int, Person]:
     """Find the registrations that still exist, by our key."""
     found = session.scalars(select(Person).where(Person.key.in_(keys)))
@@ -134,61 +97,3 @@ def officers_by_id(session: Session, ids: Collection[UUID]) -> dict[UUID, Office
     """Find officers' accounts."""
     found = session.scalars(select(Officer).where(Officer.id.in_(ids)))
     return {officer.id: officer for officer in found}
-
-
-def queue_page(
-    session: Session, wanted: CaseFilter, *, after: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[CaseRow]:
-    """Return cases, oldest first, beginning behind a place in the queue.
-
-    New cases join at the end, so a page stays where it is while they arrive.
-    """
-    of_case = CaseCandidate.case_id == Case.id
-    query = (
-        select(
-            Case,
-            Check,
-            Officer.name,
-            select(func.count()).where(of_case).scalar_subquery(),
-            select(func.max(CaseCandidate.score)).where(of_case).scalar_subquery(),
-            select(func.min(CaseCandidate.false_alarm_rate)).where(of_case).scalar_subquery(),
-        )
-        .outerjoin(Check, Check.id == Case.check_id)
-        .outerjoin(Officer, Officer.id == Case.claimed_by)
-        .options(lazyload(Case.candidates), lazyload(Case.decisions), lazyload(Check.searches))
-        .where(*_conditions(wanted), Case.state.in_(wanted.states))
-        .order_by(Case.opened_at, Case.id)
-        .limit(limit)
-    )
-    if after is not None:
-        opened_at, case_id = after
-        query = query.where(
-            or_(Case.opened_at > opened_at, and_(Case.opened_at == opened_at, Case.id > case_id))
-        )
-    return [CaseRow(*row) for row in session.execute(query)]
-
-
-def count_by_state(session: Session, wanted: CaseFilter, *, officer_id: UUID | None) -> list[StateCount]:
-    """Count the cases that match, whatever their state."""
-    query = (
-        select(
-            Case.state,
-            func.count(),
-            func.coalesce(func.sum(cast(Case.claimed_by == officer_id, Integer)), 0),
-            func.coalesce(func.sum(cast(Case.escalated, Integer)), 0),
-        )
-        .where(*_conditions(wanted))
-        .group_by(Case.state)
-    )
-    return [StateCount(*row) for row in session.execute(query)]
-
-
-def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
-    conditions = [Case.division_code.startswith(prefix, autoescape=True) for prefix in wanted.within]
-    if wanted.kind is not None:
-        conditions.append(Case.kind == wanted.kind)
-    if wanted.claimed_by is not None:
-        conditions.append(Case.claimed_by == wanted.claimed_by)
-    if wanted.escalated is not None:
-        conditions.append(Case.escalated.is_(wanted.escalated))
-    return conditions

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service.errors import EvidenceMissingError, InvalidRequestError
 from service.notices.service import NoticeKind
+from service.refusals import Refusal
 from service.review.opinion import (
     CaseState,
     ConclusionKind,
@@ -24,12 +25,14 @@ class CaseFacts:
     Attributes:
         subject: The subject's registration; None when the person has none yet.
         candidates: The registrations of the candidates.
+        erased: Those candidates whose registration is no longer held: there is nothing left to cancel.
         has_transaction: Whether a transaction waits for the outcome.
     """
 
     subject: str | None
     candidates: frozenset[str]
     has_transaction: bool
+    erased: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,7 @@ def check_first(opinion: Opinion, facts: CaseFacts, codes: CodeRules) -> None:
     """
     if facts.candidates:
         if opinion.manual is not None:
-            raise _invalid(
-                "manual_conclusion", "is given, but there are candidates", "conclude on each of them"
-            )
+            raise _invalid("manual_conclusion", "manual-beside-candidates")
         _check_covered(opinion, required=facts.candidates, allowed=facts.candidates)
     else:
         _check_manual(opinion, codes)
@@ -95,15 +96,20 @@ def outcome_of(opinion: Opinion) -> CaseState:
     return CaseState.UNDETERMINED if ConclusionKind.UNDETERMINED in found else CaseState.CLEARED
 
 
-def agree(first: Opinion, second: Opinion) -> bool:
+def agree(first: Opinion, second: Opinion, *, erased: frozenset[str] = frozenset()) -> bool:
     """Tell whether two officers concluded the same.
 
-    They must take the same candidates for the subject, want the same registration to go and
+    They must take the same candidates for the subject, want the same registrations to go and
     not establish different identities; one who establishes none does not contradict the other.
+
+    Args:
+        first: The first officer's.
+        second: The second officer's.
+        erased: Registrations that went meanwhile; whether somebody wanted them to go says nothing any more.
     """
     return (
         first.same_person == second.same_person
-        and first.registration_to_cancel == second.registration_to_cancel
+        and first.registrations_to_cancel - erased == second.registrations_to_cancel - erased
         and not _identities_differ(first.identity, second.identity)
     )
 
@@ -122,8 +128,8 @@ def notices_due(state: CaseState, opinions: Sequence[Opinion], facts: CaseFacts)
     if state is CaseState.DUPLICATE_CONFIRMED:
         if facts.has_transaction:
             due.append(DueNotice(NoticeKind.TERMINATE, facts.subject))
-        if opinions[0].registration_to_cancel is not None:
-            due.append(DueNotice(NoticeKind.CANCEL_REQUEST, opinions[0].registration_to_cancel))
+        going = sorted(opinions[0].registrations_to_cancel - facts.erased)
+        due += [DueNotice(NoticeKind.CANCEL_REQUEST, person_id) for person_id in going]
     identity = next((o.identity for o in opinions if o.identity is not None), None)
     if identity is not None and state in (CaseState.CLEARED, CaseState.DUPLICATE_CONFIRMED):
         due.append(DueNotice(NoticeKind.LEVEL_CODE_CHANGE, identity.person_id, identity.level_code))
@@ -136,95 +142,84 @@ def _identities_differ(one: IdentityEstablished | None, other: IdentityEstablish
     return (one.person_id, one.level_code) != (other.person_id, other.level_code)
 
 
-def _invalid(field: str, message: str, remedy: str) -> InvalidRequestError:
-    fault = {"field": field, "message": message, "remedy": remedy}
-    return InvalidRequestError(f"{field} {message}; {remedy}.", errors=[fault])
+def _invalid(field: str, key: str, **values: object) -> InvalidRequestError:
+    return InvalidRequestError.told(Refusal(key, values, field))
 
 
 def _check_covered(opinion: Opinion, *, required: frozenset[str], allowed: frozenset[str]) -> None:
     named = [c.person_id for c in opinion.conclusions]
     if len(named) != len(set(named)):
-        raise _invalid("conclusions", "name a candidate twice", "give one for each")
+        raise _invalid("conclusions", "candidate-twice")
     if not allowed.issuperset(named):
-        raise _invalid("conclusions", "name someone who is no candidate of this case", "leave that one out")
+        raise _invalid("conclusions", "no-candidate")
     if not required.issubset(named):
-        raise _invalid("conclusions", "lack a candidate", "give one for each")
+        raise _invalid("conclusions", "candidate-missing")
 
 
 def _check_manual(opinion: Opinion, codes: CodeRules) -> None:
     manual = opinion.manual
     if opinion.conclusions:
-        raise _invalid(
-            "conclusions", "name someone who is no candidate of this case", "give a manual_conclusion"
-        )
+        raise _invalid("conclusions", "conclusion-without-candidates")
     if manual is None:
-        raise _invalid(
-            "manual_conclusion", "is missing, and there are no candidates", "say what was found out"
-        )
+        raise _invalid("manual_conclusion", "manual-missing")
     if manual.outcome not in (CaseState.CLEARED, CaseState.UNDETERMINED):
-        raise _invalid("manual_conclusion.outcome", "is not allowed", "choose cleared or undetermined")
+        raise _invalid("manual_conclusion.outcome", "manual-outcome")
     _check_text("manual_conclusion", manual.reason, manual.evidence, codes)
     if manual.outcome is CaseState.CLEARED and not manual.evidence:
-        raise EvidenceMissingError("To clear a person by hand, name what identifies them.")
+        raise EvidenceMissingError.told(Refusal("evidence-missing-manual"))
 
 
 def _check_grounds(opinion: Opinion, facts: CaseFacts, codes: CodeRules) -> None:
     for conclusion in opinion.conclusions:
         _check_text("conclusions", conclusion.reason, conclusion.evidence, codes)
         if conclusion.conclusion is ConclusionKind.SAME_PERSON and not conclusion.evidence:
-            raise EvidenceMissingError(
-                "To conclude same_person, name at least one piece of evidence beyond the face."
-            )
-    _check_registration(opinion, facts)
+            raise EvidenceMissingError.told(Refusal("evidence-missing"))
+    if len(opinion.attachments) != len(set(opinion.attachments)):
+        raise _invalid("conclusions.evidence", "attachment-twice")
+    _check_registrations(opinion, facts)
     if opinion.identity is not None:
         _check_identity(opinion, opinion.identity, facts, codes)
 
 
 def _check_text(field: str, reason: str, evidence: Sequence[Evidence], codes: CodeRules) -> None:
     if not reason.strip():
-        raise _invalid(f"{field}.reason", "is blank", "say why")
+        raise _invalid(f"{field}.reason", "reason-blank")
     if any(e.kind not in codes.evidence_kinds for e in evidence):
-        raise _invalid(
-            f"{field}.evidence", "has an unknown kind", f"use one of {', '.join(codes.evidence_kinds)}"
-        )
+        raise _invalid(f"{field}.evidence", "evidence-kind", kinds=", ".join(codes.evidence_kinds))
     if any(not e.reference.strip() for e in evidence):
-        raise _invalid(f"{field}.evidence", "lacks a reference", "say by what it can be found")
+        raise _invalid(f"{field}.evidence", "evidence-reference")
 
 
-def _check_registration(opinion: Opinion, facts: CaseFacts) -> None:
-    """One of several registrations must go; with fewer than two there is none to choose from."""
-    chosen = opinion.registration_to_cancel
+def _check_registrations(opinion: Opinion, facts: CaseFacts) -> None:
+    """Of several registrations some must go and one must stay; of fewer than two there is none to choose."""
+    chosen = opinion.registrations_to_cancel
     concerned = _concerned(opinion, facts) if opinion.same_person else frozenset()
-    if chosen is None:
-        if len(concerned) > 1:
-            raise _invalid("registration_to_cancel", "is missing", "name the registration that must go")
-    elif chosen not in concerned:
-        raise _invalid(
-            "registration_to_cancel",
-            "is not a registration of this person",
-            "name the subject or a candidate who is the same person",
-        )
+    if not chosen <= concerned:
+        raise _invalid("registrations_to_cancel", "registration-of-nobody")
+    if chosen & facts.erased:
+        raise _invalid("registrations_to_cancel", "registration-erased")
+    held = concerned - facts.erased
+    if len(held) > 1 and not chosen:
+        raise _invalid("registrations_to_cancel", "registration-missing")
+    if len(held) > 1 and chosen == held:
+        raise _invalid("registrations_to_cancel", "registrations-all")
 
 
 def _check_identity(
     opinion: Opinion, identity: IdentityEstablished, facts: CaseFacts, codes: CodeRules
 ) -> None:
     if identity.person_id not in _concerned(opinion, facts):
-        raise _invalid(
-            "identity_established.person_id",
-            "is not a registration of this person",
-            "name the subject or a candidate who is the same person",
-        )
-    if identity.person_id == opinion.registration_to_cancel:
-        raise _invalid(
-            "identity_established.person_id", "is to be cancelled", "name the registration that stays"
-        )
+        raise _invalid("identity_established.person_id", "registration-of-nobody")
+    if identity.person_id in facts.erased:
+        raise _invalid("identity_established.person_id", "registration-erased")
+    if identity.person_id in opinion.registrations_to_cancel:
+        raise _invalid("identity_established.person_id", "identity-cancelled")
     if identity.level_code in codes.flagged_codes:
-        raise _invalid("identity_established.level_code", "means identity in doubt", "give another code")
+        raise _invalid("identity_established.level_code", "identity-in-doubt")
     if not identity.reason.strip():
-        raise _invalid("identity_established.reason", "is blank", "say why")
+        raise _invalid("identity_established.reason", "reason-blank")
     if outcome_of(opinion) is CaseState.UNDETERMINED:
-        raise _invalid("identity_established", "is given, but the case is undetermined", "leave it out")
+        raise _invalid("identity_established", "identity-undetermined")
 
 
 def _concerned(opinion: Opinion, facts: CaseFacts) -> frozenset[str]:

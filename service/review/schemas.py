@@ -1,8 +1,10 @@
 """Wire shapes of what officers send; `service.review.views` shapes what they are shown."""
 
+from datetime import date
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.review.opinion import (
     CandidateConclusion,
@@ -32,18 +34,31 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class QueueQuery(Model):
-    """Which cases an officer wants to see."""
+TransactionKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Division = Annotated[str, StringConstraints(pattern=r"^[0-9]{2,12}$")]
+
+
+class NextQuery(Model):
+    """Among which cases the next one is chosen."""
 
     state: list[CaseState] = Field(
         default_factory=list, max_length=6, description="May be repeated; default: open cases."
     )
     kind: CaseKind | None = Field(None, description="Where the cases come from.")
-    mine: bool = Field(False, description="Only cases that you have claimed.")
-    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
-    division: Annotated[str, StringConstraints(pattern=r"^[0-9]{2,12}$")] | None = Field(
+    transaction_type: TransactionKind | None = Field(
+        None, description="Kind of transaction that waits.", examples=["household-transfer-in"]
+    )
+    division: Division | None = Field(
         None, description="Only this division and those below it.", examples=["530100"]
     )
+
+
+class QueueQuery(NextQuery):
+    """Which cases an officer wants to see."""
+
+    mine: bool = Field(False, description="Only cases that you have claimed.")
+    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
+    overdue: bool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
     after: Annotated[str, StringConstraints(max_length=200)] | None = Field(
         None, description="`next` of the page before."
     )
@@ -70,9 +85,13 @@ class EvidenceItem(Model):
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=PRINTABLE)
     ] = Field(description="By what it can be found.", examples=["Birth record 1987/214, Qujing archive"])
 
+    attachment: UUID | None = Field(
+        None, description="`id` of a file that you attached to this case before.", examples=[None]
+    )
+
     def as_evidence(self) -> Evidence:
         """Return it as the rules know it."""
-        return Evidence(kind=self.kind, reference=self.reference)
+        return Evidence(kind=self.kind, reference=self.reference, attachment=self.attachment)
 
 
 EvidenceList = Annotated[
@@ -128,8 +147,17 @@ RegistrationToCancel = Annotated[
     PersonId | None,
     Field(
         description="Of the registrations of one person (the subject's and those of candidates who are the "
-        "same person) the one that must go. Required when there are several; never chosen by the software.",
+        "same person) the one that must go; `registrations_to_cancel` for several.",
         examples=["P530302-000456"],
+    ),
+]
+RegistrationsToCancel = Annotated[
+    list[PersonId],
+    Field(
+        max_length=200,
+        description="Of the registrations of one person those that must go; one has to stay. Required here "
+        "or as `registration_to_cancel` when there are several; never chosen by the software.",
+        examples=[["P530302-000456", "P530423-000789"]],
     ),
 ]
 
@@ -143,13 +171,15 @@ class ConfirmationRequest(RevisionRequest):
         description="One for each candidate in the case's `to_confirm`; on others if you like.",
     )
     registration_to_cancel: RegistrationToCancel = None
+    registrations_to_cancel: RegistrationsToCancel = Field(default_factory=list)
     identity_established: IdentityItem | None = Field(
         None, description="An identity that was established; leads to the notice level_code_change."
     )
 
     def as_opinion(self) -> Opinion:
         """Return it as the rules know it."""
-        return _opinion(self.conclusions, None, self.registration_to_cancel, self.identity_established)
+        going = _going(self.registration_to_cancel, self.registrations_to_cancel)
+        return _opinion(self.conclusions, None, going, self.identity_established)
 
 
 class DecisionRequest(RevisionRequest):
@@ -164,6 +194,7 @@ class DecisionRequest(RevisionRequest):
         None, description="Only for a case without candidates (kind not_searchable), and required there."
     )
     registration_to_cancel: RegistrationToCancel = None
+    registrations_to_cancel: RegistrationsToCancel = Field(default_factory=list)
     identity_established: IdentityItem | None = Field(
         None, description="An identity that was established; leads to the notice level_code_change."
     )
@@ -174,7 +205,7 @@ class DecisionRequest(RevisionRequest):
         return _opinion(
             self.conclusions,
             manual.as_conclusion() if manual is not None else None,
-            self.registration_to_cancel,
+            _going(self.registration_to_cancel, self.registrations_to_cancel),
             self.identity_established,
         )
 
@@ -185,16 +216,48 @@ class ReopenRequest(RevisionRequest):
     reason: Reason = Field(description="Why.", examples=["Appeal of 2026-03-01 with a new birth record."])
 
 
+class AppealRequest(RevisionRequest):
+    """Who appealed against a decided case, when and why."""
+
+    appellant: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=PRINTABLE)
+    ] = Field(description="Who appealed.", examples=["The subject"])
+    appealed_on: date = Field(description="The day on which they did.", examples=["2026-03-01"])
+    grounds: Reason = Field(description="What they say.", examples=["A birth record was found."])
+
+
+class DismissalRequest(Model):
+    """Why an appeal changes nothing."""
+
+    reason: Reason = Field(description="Why.", examples=["The record concerns somebody else."])
+
+
+class AttachmentRequest(Model):
+    """A file for a piece of evidence."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
+        description="As officers will see it.", examples=["birth-record.pdf"]
+    )
+    content: Base64Bytes = Field(
+        description="The file in base64, at most 10 MB: PDF, OFD, JPEG or PNG, told by its content.",
+        examples=["JVBERi0xLjcK"],
+    )
+
+
+def _going(one: str | None, several: list[str]) -> frozenset[str]:
+    return frozenset(several) | ({one} if one is not None else set())
+
+
 def _opinion(
     conclusions: list[ConclusionItem],
     manual: ManualConclusion | None,
-    registration_to_cancel: str | None,
+    registrations_to_cancel: frozenset[str],
     identity: IdentityItem | None,
 ) -> Opinion:
     return Opinion(
         conclusions=tuple(item.as_conclusion() for item in conclusions),
         manual=manual,
-        registration_to_cancel=registration_to_cancel,
+        registrations_to_cancel=registrations_to_cancel,
         identity=IdentityEstablished(
             person_id=identity.person_id, level_code=identity.level_code, reason=identity.reason
         )

@@ -10,6 +10,7 @@ from service.audit.service import Acting, AuditKind, record
 from service.auth.service import SYSTEM, Actor, Role
 from service.errors import CheckSettledError, NotFoundError
 from service.notices.service import reverse_notices
+from service.refusals import Refusal
 from service.review import repository
 from service.review.access import (
     moved_on,
@@ -19,8 +20,10 @@ from service.review.access import (
     state_error,
     visible_case,
 )
+from service.review.appeals import take_up_appeals
 from service.review.opinion import DECIDED_STATES, OPEN_STATES, CaseKind, CaseState, Stage
 from service.review.rules import CodeRules
+from service.review.urgency import urgency_of
 from service.tables import Case, CaseCandidate, Decision, now
 
 
@@ -89,6 +92,7 @@ def open_case(session: Session, new: NewCase, *, actor: Acting = SYSTEM) -> Case
             there can be none or none where there must be one, or a person named twice.
     """
     _check_new(new)
+    check = repository.check_by_id(session, new.check_id) if new.check_id is not None else None
     case = Case(
         id=uuid4(),
         kind=new.kind,
@@ -96,6 +100,11 @@ def open_case(session: Session, new: NewCase, *, actor: Acting = SYSTEM) -> Case
         subject_person_id=new.subject_person_id,
         division_code=new.division_code,
         state=CaseState.UNDER_REVIEW,
+        urgency=urgency_of(
+            waits=new.check_id is not None,
+            lowest_false_alarm_rate=min((one.false_alarm_rate for one in new.candidates), default=None),
+        ),
+        transaction_type=check.transaction_type if check is not None else None,
         opened_at=now(),
         candidates=[_candidate(candidate) for candidate in new.candidates],
         decisions=[],
@@ -154,9 +163,9 @@ def withdraw_case(session: Session, case_id: UUID, *, actor: Acting = SYSTEM) ->
     withdrawn = repository.withdraw_if_open(session, case_id, open_states=OPEN_STATES, at=now())
     case = repository.case_by_id(session, case_id)
     if case is None:
-        raise NotFoundError("There is no such case.")
+        raise NotFoundError.told(Refusal("no-such-case"))
     if case.state != CaseState.WITHDRAWN:
-        raise CheckSettledError("The case has been decided; the check can no longer be withdrawn.")
+        raise CheckSettledError.told(Refusal("case-decided"))
     if withdrawn:
         record(session, AuditKind.CASE_WITHDRAWN, actor=actor, subject=f"case:{case_id}")
     return case
@@ -198,7 +207,7 @@ def release(session: Session, case_id: UUID, *, actor: Actor, expected_revision:
     if case.claimed_by is None:
         return case
     if case.claimed_by != actor.id and actor.role is not Role.SUPERVISOR:
-        raise state_error(case, "Another officer has claimed the case; they or a supervisor can release it.")
+        raise state_error(case, "release-of-another")
     require_revision(case, expected_revision)
     if not repository.move_if_unchanged(session, case, {"claimed_by": None, "claimed_at": None}):
         raise moved_on(case)
@@ -215,7 +224,7 @@ def reopen(
     policy: ReviewPolicy,
     expected_revision: int | None = None,
 ) -> Case:
-    """Begin a new round of a decided case, and take back every notice that still stands.
+    """Begin a new round of a decided case, take up its appeals and take back every notice that still stands.
 
     Raises:
         ForbiddenError: Not a supervisor.
@@ -225,7 +234,7 @@ def reopen(
     actor.require_role(Role.SUPERVISOR)
     case = visible_case(session, case_id, actor=actor)
     if case.state not in DECIDED_STATES:
-        raise state_error(case, f"The case is {case.state}; only a decided case can be reopened.")
+        raise state_error(case, "only-decided-reopened")
     require_revision(case, expected_revision)
     was, ended = case.state, case.round
     values = {"state": CaseState.UNDER_REVIEW, "round": Case.round + 1, "closed_at": None}
@@ -236,6 +245,7 @@ def reopen(
     )
     session.flush()
     session.refresh(case)
+    take_up_appeals(session, case, actor=actor)
     _record(session, AuditKind.CASE_REOPENED, case, actor, was=was)
     reverse_notices(session, case.id, due_days=policy.notice_due_days, actor=actor)
     return case

@@ -4,17 +4,37 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from service.tables.base import Base, BigKey, UtcDateTime, now
 
 
 class Case(Base):
-    """Candidates that officers must examine; `revision` settles races between them."""
+    """Candidates that officers must examine; `revision` settles races between them.
+
+    A case is open exactly while `closed_at` is empty. The index of open cases holds all that the queue
+    is ordered, filtered and counted by, and nothing of the many closed ones.
+    """
 
     __tablename__ = "cases"
-    __table_args__ = (Index("ix_cases_queue", "state", "division_code", "opened_at"),)
+    __table_args__ = (
+        Index("ix_cases_queue", "state", "division_code", "opened_at"),
+        Index(
+            "ix_cases_open",
+            "urgency",
+            "opened_at",
+            "id",
+            "division_code",
+            "state",
+            "escalated",
+            "claimed_by",
+            "kind",
+            "transaction_type",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     kind: Mapped[str] = mapped_column(String(16), default="transaction")
@@ -25,6 +45,8 @@ class Case(Base):
     escalated: Mapped[bool] = mapped_column(default=False)
     round: Mapped[int] = mapped_column(default=1)
     revision: Mapped[int] = mapped_column(default=1)
+    urgency: Mapped[int] = mapped_column(default=0)
+    transaction_type: Mapped[str | None] = mapped_column(String(64))
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     claimed_by: Mapped[UUID | None] = mapped_column(ForeignKey("officers.id"))
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -73,7 +95,7 @@ class Decision(Base):
     round: Mapped[int]
     stage: Mapped[str] = mapped_column(String(8))
     officer_id: Mapped[UUID] = mapped_column(ForeignKey("officers.id"))
-    registration_to_cancel: Mapped[str | None] = mapped_column(String(64))
+    registrations_to_cancel: Mapped[list[str]] = mapped_column(JSON, default=list)
     identity_established: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     manual_conclusion: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(2000))

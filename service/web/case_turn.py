@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from service.auth.service import Actor, Role
+from service.errors import CaseStateError, ForbiddenError, SameOfficerError, ServiceError
+from service.refusals import Refusal, Word
 from service.review.answers import CaseView
 from service.review.opinion import DECIDED_STATES, OPEN_STATES, CaseState, Stage
 
@@ -17,6 +19,7 @@ class Turn:
         may_decide: Record the first opinion.
         may_confirm: Record the second opinion.
         may_reopen: Begin a new round.
+        may_appeal: Record that somebody appealed.
         hint: Key of the text that says whose turn it is.
     """
 
@@ -25,6 +28,7 @@ class Turn:
     may_decide: bool = False
     may_confirm: bool = False
     may_reopen: bool = False
+    may_appeal: bool = False
     hint: str = ""
 
 
@@ -32,7 +36,8 @@ def turn_of(case: CaseView, actor: Actor) -> Turn:
     """Tell what an officer may do with a case as it stands."""
     supervisor = actor.role is Role.SUPERVISOR
     if case.state not in OPEN_STATES:
-        return Turn(may_reopen=supervisor and case.state in DECIDED_STATES, hint=f"turn.{case.state}")
+        decided = case.state in DECIDED_STATES
+        return Turn(may_reopen=supervisor and decided, may_appeal=decided, hint=f"turn.{case.state}")
     mine = case.claim is not None and case.claim.mine
     release = mine or (case.claim is not None and supervisor)
     if case.escalated and not supervisor:
@@ -49,6 +54,22 @@ def turn_of(case: CaseView, actor: Actor) -> Turn:
         may_confirm=awaiting,
         hint="turn.confirm" if awaiting else "turn.decide_escalated" if case.escalated else "turn.decide",
     )
+
+
+def refusal_of(case: CaseView, actor: Actor) -> ServiceError:
+    """Return why a case takes no opinion of an officer now, for one that was sent nevertheless."""
+    state = {"state": Word(f"state.{case.state}")}
+    if case.state == CaseState.WITHDRAWN:
+        return CaseStateError.told(Refusal("case-withdrawn"))
+    if case.state not in OPEN_STATES:
+        return CaseStateError.told(Refusal("case-closed", state))
+    if case.escalated and actor.role is not Role.SUPERVISOR:
+        return ForbiddenError.told(Refusal("escalated"))
+    if case.state == CaseState.AWAITING_SECOND_OFFICER and _gave_first_opinion(case, actor):
+        return SameOfficerError.told(Refusal("same-officer"))
+    if case.claim is not None and not case.claim.mine:
+        return CaseStateError.told(Refusal("claimed-by-another"))
+    return CaseStateError.told(Refusal("case-moved-on"))
 
 
 def _gave_first_opinion(case: CaseView, actor: Actor) -> bool:

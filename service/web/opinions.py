@@ -5,11 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from service.auth.sessions import SignedIn
 from service.errors import CaseStateError, InvalidRequestError, ServiceError
+from service.refusals import Refusal
 from service.request_faults import field_faults
 from service.review import decisions, service
 from service.review.access import visible_case
@@ -18,17 +20,23 @@ from service.review.api import Policy
 from service.review.schemas import ConfirmationRequest, DecisionRequest, ReopenRequest
 from service.review.service import ReviewPolicy
 from service.review.views import case_view
-from service.web.access import FormFields, ProtectedForm, Visitor
-from service.web.case_turn import turn_of
+from service.web.access import ProtectedForm, Visitor
+from service.web.case_turn import refusal_of, turn_of
 from service.web.cases import EXPECTED, Attempt, back_to_case, page_of_case
-from service.web.opinion_form import MANUAL, OpinionForm, faults_of, read_form, request_of
+from service.web.drafting import FILE, Faults, keep
+from service.web.opinion_form import (
+    MANUAL,
+    OpinionForm,
+    erased_meanwhile,
+    faults_of,
+    read_form,
+    request_of,
+)
 from service.web.rendering import words_of
+from service.web.uploads import Opinion, OpinionPost
 from service.web.words import Words
 
 router = APIRouter(prefix="/cases/{case_id:uuid}", include_in_schema=False)
-
-Faults = dict[str, str]
-"""What is wrong, in words, by the field beside which it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +48,44 @@ class Sent:
     case: CaseView
     typed: OpinionForm
     words: Words
+    faults: Faults
 
     def refused(self, error: ServiceError, faults: Faults) -> Response:
         """Show the page again, with everything typed."""
-        attempt = Attempt(error, form=self.typed, faults=faults)
+        attempt = Attempt(error, form=self.typed, faults=self.faults | faults)
         return page_of_case(self.request, self.visitor, self.case.id, attempt=attempt)
 
 
 @router.post("/decision")
-def decide(
-    case_id: UUID, request: Request, visitor: Visitor, form: ProtectedForm, policy: Policy
-) -> Response:
+def decide(case_id: UUID, request: Request, visitor: Visitor, post: Opinion, policy: Policy) -> Response:
     """Take the first opinion."""
-    sent = _sent(request, visitor, case_id, form)
+    sent = _sent(request, visitor, case_id, post)
     if not turn_of(sent.case, visitor.actor).may_decide:
-        return sent.refused(CaseStateError("The case takes no first opinion of this officer now."), {})
+        return sent.refused(refusal_of(sent.case, visitor.actor), {})
     return _record(sent, DecisionRequest, required=set(sent.typed.entries), policy=policy)
 
 
 @router.post("/confirmation")
-def confirm(
-    case_id: UUID, request: Request, visitor: Visitor, form: ProtectedForm, policy: Policy
-) -> Response:
+def confirm(case_id: UUID, request: Request, visitor: Visitor, post: Opinion, policy: Policy) -> Response:
     """Take the second opinion."""
-    sent = _sent(request, visitor, case_id, form)
+    sent = _sent(request, visitor, case_id, post)
     if not turn_of(sent.case, visitor.actor).may_confirm:
-        return sent.refused(CaseStateError("The case takes no second opinion of this officer now."), {})
+        return sent.refused(refusal_of(sent.case, visitor.actor), {})
     asked = {str(one.rank) for one in sent.case.candidates if one.person_id in sent.case.to_confirm}
     return _record(sent, ConfirmationRequest, required=asked, policy=policy)
+
+
+@router.post("/draft")
+def save(case_id: UUID, request: Request, visitor: Visitor, post: Opinion) -> Response:
+    """Keep what was typed and attached; a script is answered in JSON, with the files that it sent."""
+    kept = keep(request, visitor, case_id, post)
+    if "application/json" in request.headers.get("accept", ""):
+        told = {name: value for name, value in kept.fields.items() if name.startswith(FILE)}
+        return JSONResponse({"fields": told, "faults": kept.faults}, status_code=422 if kept.faults else 200)
+    if not kept.faults:
+        return back_to_case(case_id, "draft_saved")
+    sent = _sent(request, visitor, case_id, OpinionPost(kept.fields))
+    return sent.refused(InvalidRequestError("A file was not taken."), kept.faults)
 
 
 @router.post("/reopen")
@@ -97,11 +115,13 @@ def reopen(
     return back_to_case(case_id, "reopened")
 
 
-def _sent(request: Request, visitor: SignedIn, case_id: UUID, form: FormFields) -> Sent:
+def _sent(request: Request, visitor: SignedIn, case_id: UUID, post: OpinionPost) -> Sent:
+    """Keep what was sent before it is judged, so that whatever happens nothing is lost."""
+    kept = keep(request, visitor, case_id, post)
     with request.app.state.database.read() as session:
         stored = visible_case(session, case_id, actor=visitor.actor)
         case = case_view(session, stored, actor=visitor.actor)
-    return Sent(request, visitor, case, read_form(form, case), words_of(request))
+    return Sent(request, visitor, case, read_form(kept.fields, case), words_of(request), kept.faults)
 
 
 def _record(
@@ -113,7 +133,9 @@ def _record(
 ) -> Response:
     """Judge the form, then let the service judge and record the opinion."""
     missing = faults_of(sent.typed, sent.case, required=required)
-    faults = {name: sent.words.t(key) for name, key in missing.items()}
+    faults = sent.faults | {name: sent.words.t(key) for name, key in missing.items()}
+    if erased_meanwhile(sent.typed, sent.case):
+        return sent.refused(CaseStateError.told(Refusal("candidate-erased")), faults)
     if faults:
         return sent.refused(InvalidRequestError("The form is incomplete."), faults)
     try:
@@ -163,7 +185,7 @@ def _field(location: tuple[int | str, ...], given: list[str]) -> str:
             return f"{name}-{given[at]}"
         case ("manual_conclusion", str(name), *_):
             return f"{'conclusion' if name == 'outcome' else name}-{MANUAL}"
-        case ("registration_to_cancel", *_):
+        case ("registrations_to_cancel", *_):
             return "registration"
         case ("identity_established", *_):
             return "identity"
@@ -174,10 +196,9 @@ def _field(location: tuple[int | str, ...], given: list[str]) -> str:
 
 def _faults_by_rules(error: ServiceError, words: Words) -> Faults:
     """Say what the rules refuse although the form found nothing, beside the field if it is known."""
-    listed: list[dict[str, Any]] = error.extensions.get("errors", [])
+    listed: list[dict[str, Any]] = error.extensions_in(words.language).get("errors", [])
     named = str(listed[0].get("field", "")) if listed else ""
-    if named.startswith("identity_established"):
-        return {"identity": words.t("fault.identity_refused")}
-    if named.startswith("registration_to_cancel"):
-        return {"registration": words.t("fault.registration_not_concerned")}
+    for start, field in (("identity_established", "identity"), ("registration", "registration")):
+        if named.startswith(start):
+            return {field: words.t("fault.told", message=listed[0]["message"], remedy=listed[0]["remedy"])}
     return {}

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from service.codes import Codes, Term
 from service.language import catalogue, translate
+from service.review.urgency import Band, band_of
 from service.tables import now
 
 BEIJING = timezone(timedelta(hours=8))
@@ -19,11 +20,10 @@ smaller figure, and a larger one than this would only impress; twins and sibling
 COMMONEST_AS_ONE_IN = 0.1
 """From here on "12 of 100 searches" is clearer than "1 of 8"."""
 
+BANDS = {Band.STRONG: "band.strong", Band.FAIR: "band.fair", Band.WEAK: "band.weak"}
+
 HARDLY_MEASURED = 0.2
 """An upper limit from here on says that the gallery holds too few persons to measure anything on it."""
-
-STRONG, FAIR = 1e-4, 1e-3
-"""Bounds of the bands of similarity: one and two decades below the delivered target FPIR of 0.01."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Words:
 
     def band(self, rate: float) -> str:
         """Return how strong a similarity is, by how often strangers reach it."""
-        return self.t("band.strong" if rate <= STRONG else "band.fair" if rate <= FAIR else "band.weak")
+        return self.t(BANDS[band_of(rate)])
 
 
 def _two_digits(number: float) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.auth.service import Actor, Role, actor_of, add_officer
@@ -48,6 +49,12 @@ def add_person(
     session.add(person)
     session.flush()
     return person
+
+
+def registered(session: Session, person_id: str) -> Person:
+    """Return a registration, stored now if it is not."""
+    stored = session.scalar(select(Person).where(Person.person_id == person_id))
+    return stored if stored is not None else add_person(session, person_id)
 
 
 def add_check(session: Session, *, person_id: str | None = "P-subject", outcome: str = "candidates") -> Check:
@@ -95,7 +102,7 @@ def add_case(
     subject: str | None = "P-subject",
     division_code: str = DIVISION,
 ) -> Case:
-    """Open a case, with a check unless it is a sweep's."""
+    """Open a case, with a check unless it is a sweep's; its candidates are registered."""
     check = None
     if kind is not CaseKind.SWEEP:
         outcome = "candidates" if candidates else "not_searchable"
@@ -105,7 +112,10 @@ def add_case(
         kind=kind,
         check_id=check.id if check is not None else None,
         subject_person_id=subject,
-        candidates=[new_candidate(rank, person) for rank, person in enumerate(candidates, 1)],
+        candidates=[
+            new_candidate(rank, person, person_key=registered(session, person).key)
+            for rank, person in enumerate(candidates, 1)
+        ],
     )
     return open_case(session, new)
 
@@ -136,12 +146,13 @@ def undetermined(person_id: str) -> CandidateConclusion:
 
 def opinion(
     *conclusions: CandidateConclusion,
-    cancel: str | None = None,
+    cancel: str | Sequence[str] | None = None,
     identity: IdentityEstablished | None = None,
     manual: ManualConclusion | None = None,
 ) -> Opinion:
     """All that one officer records."""
-    return Opinion(conclusions, manual=manual, registration_to_cancel=cancel, identity=identity)
+    going = frozenset([cancel] if isinstance(cancel, str) else cancel or ())
+    return Opinion(conclusions, manual=manual, registrations_to_cancel=going, identity=identity)
 
 
 def established(person_id: str = "P-subject", level_code: str = "10") -> IdentityEstablished:

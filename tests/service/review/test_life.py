@@ -190,7 +190,7 @@ class CaseLife(RuleBasedStateMachine):
     @rule(who=COLLEAGUE, cancel=st.sampled_from([None, None, "P-first", "P-subject"]))
     def repeat_the_first_opinion(self, who: Who, cancel: str | None) -> None:
         first = first_opinion(self.session, self.case)
-        self.confirms(who, first if cancel is None else replace(first, registration_to_cancel=cancel))
+        self.confirms(who, first if cancel is None else replace(first, registrations_to_cancel=frozenset({cancel})))
 
     @precondition(lambda self: self.case.state not in OPEN_STATES)
     @rule(who=COLLEAGUE)
@@ -224,7 +224,7 @@ class CaseLife(RuleBasedStateMachine):
         assert decisions[0].officer_id != decisions[1].officer_id
         first, second = (opinion_of(self.case, decision) for decision in decisions)
         assert first.same_person == second.same_person != frozenset()
-        assert first.registration_to_cancel == second.registration_to_cancel
+        assert first.registrations_to_cancel == second.registrations_to_cancel
         for given in (*first.conclusions, *second.conclusions):
             assert given.person_id not in first.same_person or given.evidence
 

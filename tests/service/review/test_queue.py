@@ -13,7 +13,8 @@ from service.errors import ForbiddenError, InvalidRequestError
 from service.review.answers import CasePage
 from service.review.decisions import confirm, decide
 from service.review.opinion import CaseKind, CaseState
-from service.review.queue import cursor_of, list_cases, read_cursor
+from service.review.queue import QueuePolicy, claim_next, cursor_of, list_cases, read_cursor
+from service.review.queue_repository import Place
 from service.review.schemas import QueueQuery
 from service.review.service import claim, withdraw_case
 from service.tables import Case, now
@@ -26,9 +27,11 @@ from tests.service.review.desk import (
     officer,
 )
 
+POLICY_OF_QUEUE = QueuePolicy(due_days=3)
+
 
 def listed(session: Session, actor: Actor, **query: object) -> CasePage:
-    return list_cases(session, QueueQuery.model_validate(query), actor=actor)
+    return list_cases(session, QueueQuery.model_validate(query), actor=actor, policy=POLICY_OF_QUEUE)
 
 
 def ids(page: CasePage) -> list[object]:
@@ -146,7 +149,7 @@ def test_operators_and_auditors_have_no_queue(database: Database, role: Role) ->
 def test_a_place_in_the_queue_survives_being_sent(database: Database) -> None:
     with database.write() as session:
         case = add_case(session)
-        assert read_cursor(cursor_of(case)) == (case.opened_at, case.id)
+        assert read_cursor(cursor_of(case)) == Place(case.urgency, case.opened_at, case.id)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +159,12 @@ def test_a_place_in_the_queue_survives_being_sent(database: Database) -> None:
         "x",
         "====",
         "é",
-        base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00").decode(),
-        base64.urlsafe_b64encode(b"2026-01-01T00:00:00 " + b"0" * 32).decode(),
-        base64.urlsafe_b64encode(b"now " + b"0" * 32).decode(),
+        base64.urlsafe_b64encode(b"1 2026-01-01T00:00:00+00:00").decode(),
+        base64.urlsafe_b64encode(b"1 2026-01-01T00:00:00 " + b"0" * 32).decode(),
+        base64.urlsafe_b64encode(b"1 now " + b"0" * 32).decode(),
         base64.urlsafe_b64encode(b"\xff\xfe" + b"0" * 32).decode(),
+        base64.urlsafe_b64encode(b"-1 2026-01-01T00:00:00+00:00 " + b"0" * 32).decode(),
+        base64.urlsafe_b64encode(b"9" * 30 + b" 2026-01-01T00:00:00+00:00 " + b"0" * 32).decode(),
     ],
 )
 def test_a_made_up_place_in_the_queue_is_refused(cursor: str) -> None:
@@ -175,8 +180,8 @@ def test_extreme_times_in_a_place_are_no_fault_of_ours(database: Database) -> No
             case.opened_at - timedelta(days=300_000),
             case.opened_at + timedelta(days=2_000_000),
         ):
-            place = base64.urlsafe_b64encode(f"{opened_at.isoformat()} {case.id.hex}".encode()).decode()
+            place = base64.urlsafe_b64encode(f"1 {opened_at.isoformat()} {case.id.hex}".encode()).decode()
             listed(session, actor, after=place)
-        edge = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+14:00 {case.id.hex}".encode()).decode()
+        edge = base64.urlsafe_b64encode(f"1 0001-01-01T00:00:00+14:00 {case.id.hex}".encode()).decode()
         with pytest.raises(InvalidRequestError):
             read_cursor(edge)

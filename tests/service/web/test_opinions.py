@@ -44,7 +44,7 @@ def test_two_officers_confirm_a_duplicate(desk: Desk) -> None:
     page = send(desk, wang, case_id, "/confirmation", SAME, 200)
     case = stored(desk, case_id)
     assert case.state == "duplicate_confirmed"
-    assert [(d.stage, d.registration_to_cancel) for d in case.decisions] == [
+    assert [(d.stage, d.registrations_to_cancel) for d in case.decisions] == [
         ("first", "C-1"),
         ("second", "C-1"),
     ]
