@@ -20,6 +20,7 @@ from service.middleware import BodyLimit, RequestBoundary
 from service.notices import api as notices
 from service.persons import api as persons
 from service.problems import install_handlers
+from service.rate_limits import RateLimits
 from service.review import api as review
 from service.review import evidence_api as evidence
 from service.settings import Settings
@@ -51,13 +52,16 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(ProblemPages),
             Middleware(RequestBoundary),
             Middleware(Gate),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+            Middleware(
+                BodyLimit, max_bytes=settings.max_body_bytes, max_total_bytes=settings.max_bodies_bytes
+            ),
         ],
     )
     app.state.settings = settings
     app.state.metrics = Metrics(app)
     app.state.readiness = Readiness(app)
     app.state.key_throttle = FailureThrottle()
+    app.state.rate_limits = RateLimits(settings)
     install_handlers(app)
     install_documentation(app)
     for domain in (persons, checks, review, evidence, notices, statistics, health, metrics):

@@ -206,6 +206,18 @@ class GalleryNotReadyError(ServiceError):
     code = "gallery-not-ready"
 
 
+class TooManyRequestsError(ServiceError):
+    """One caller asks more often than one may.
+
+    Attributes:
+        retry_after_s: Whole seconds after which the next request will be let through.
+    """
+
+    status = 429
+    code = "too-many-requests"
+    retry_after_s: int = 1
+
+
 class OverloadedError(ServiceError):
     """Too much work is waiting."""
 

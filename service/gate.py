@@ -21,6 +21,7 @@ from service.auth.service import Actor, authenticate, client_by_certificate, key
 from service.auth.sessions import UNKNOWN_VISITOR, SignedIn, find_session, note_use
 from service.errors import ForbiddenError, ForeignDivisionError, ServiceError, UnauthenticatedError
 from service.problems import as_problem
+from service.rate_limits import RateLimits
 from service.settings import Settings
 
 DROPPED_BYTES = 2**18
@@ -62,6 +63,7 @@ class Gate:
                 )
             if rule.proof is not Proof.NONE:
                 await run_in_threadpool(_admit, request, rule)
+            _count(request, rule, route)
         except ServiceError as error:
             await _put_on_record(request, route, error)
             await _refuse(request, error, receive, send)
@@ -162,6 +164,20 @@ def _visitor(request: Request, rule: Rule) -> SignedIn:
         with state.database.write() as session:
             note_use(session, found.session_id)
     return found
+
+
+def _count(request: Request, rule: Rule, route: _Route) -> None:
+    """Count the request against its caller's limit.
+
+    Raises:
+        TooManyRequestsError: There were too many.
+    """
+    limits: RateLimits = request.app.state.rate_limits
+    actor = getattr(request.state, "actor", None)
+    if actor is not None:
+        limits.admit(actor)
+    else:
+        limits.admit_stranger(request.state.address, rule, route.path)
 
 
 async def _refuse(request: Request, error: ServiceError, receive: Receive, send: Send) -> None:

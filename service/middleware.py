@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError
+from service.errors import BodyTooLargeError, OverloadedError
 from service.metrics import Metrics
 from service.problems import as_problem, unexpected_problem
 from service.request_context import begin_request
@@ -77,37 +77,76 @@ class RequestBoundary:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large or too slow, whatever length they declare."""
+    """Refuses bodies that are too large or too slow, whatever they declare, and too many at one time."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, max_total_bytes: int) -> None:
         """Wrap the application.
 
         Args:
             app: What is protected.
             max_bytes: Longest body accepted.
+            max_total_bytes: Of all bodies that are held at one time.
         """
         self._app = app
         self._max_bytes = max_bytes
+        self._held = _Held(max_total_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, counting what arrives."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, max_bytes=self._max_bytes, timeout_s=BODY_TIMEOUT_S)
+        body = _Body(receive, self._held, max_bytes=self._max_bytes, timeout_s=BODY_TIMEOUT_S)
         if _declared_length(scope) > self._max_bytes:
             body.refused = True
             error = BodyTooLargeError(f"The body is over {self._max_bytes} bytes.")
             await as_problem(Request(scope), error)(scope, receive, body.sending(send))
             return
-        await self._app(scope, body.receive, body.sending(send))
+        try:
+            if not self._held.take(body, _declared_length(scope)):
+                body.refused = True
+                error = OverloadedError("Too many large requests at once; try again in a moment.")
+                await as_problem(Request(scope), error)(scope, receive, body.sending(send))
+                return
+            await self._app(scope, body.receive, body.sending(send))
+        finally:
+            self._held.give_back(body)
+
+
+class _Held:
+    """Counts the bytes of all bodies that are in memory, from what they declare or, if more, what came.
+
+    Only the event loop uses it, so nothing needs a lock.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sizes: dict[_Body, int] = {}
+        self._total = 0
+
+    def take(self, body: "_Body", size: int) -> bool:
+        """Make room for a body of so many bytes; False if there is none. A lone body always has room."""
+        more = size - self._sizes.get(body, 0)
+        if more <= 0:
+            return True
+        others = self._total - self._sizes.get(body, 0)
+        if others and self._total + more > self._most:
+            return False
+        self._sizes[body] = size
+        self._total += more
+        return True
+
+    def give_back(self, body: "_Body") -> None:
+        """Forget a body."""
+        self._total -= self._sizes.pop(body, 0)
 
 
 class _Body:
     """One request's body on its way in."""
 
-    def __init__(self, receive: Receive, *, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, receive: Receive, held: _Held, *, max_bytes: int, timeout_s: float) -> None:
         self._receive = receive
+        self._held = held
         self._max_bytes = max_bytes
         self._deadline = time.monotonic() + timeout_s
         self._size = 0
@@ -130,6 +169,9 @@ class _Body:
             if self._size > self._max_bytes:
                 self.refused = True
                 raise HTTPException(413)
+            if not self._held.take(self, self._size):
+                self.refused = True
+                raise HTTPException(503)
         return message
 
     async def _next(self, deadline: float) -> Message:

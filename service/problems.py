@@ -20,8 +20,10 @@ from service.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    OverloadedError,
     RequestTimeoutError,
     ServiceError,
+    TooManyRequestsError,
     UnauthenticatedError,
 )
 from service.language import choose_language, translate
@@ -37,6 +39,7 @@ BY_STATUS: dict[int, type[ServiceError]] = {
     405: MethodNotAllowedError,
     408: RequestTimeoutError,
     413: BodyTooLargeError,
+    503: OverloadedError,
 }
 
 log = structlog.get_logger(__name__)
@@ -90,10 +93,12 @@ def responses_for(*classes: type[ServiceError]) -> dict[int | str, dict[str, Any
     """Describe the problems that an endpoint may answer, for `responses=`.
 
     Args:
-        classes: Error classes; several may share a status.
+        classes: Error classes; several may share a status. Whoever must say who they are is also counted
+            and may be told to wait, so that is described with it.
     """
     by_status: dict[int | str, dict[str, Any]] = {}
-    for cls in sorted(set(classes), key=lambda cls: cls.code):
+    counted = {TooManyRequestsError, OverloadedError} if UnauthenticatedError in classes else set()
+    for cls in sorted({*classes, *counted}, key=lambda cls: cls.code):
         response = by_status.setdefault(
             cls.status,
             {
@@ -135,7 +140,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     raised = cast(HTTPException, error)
-    if raised.status_code >= 500:
+    if raised.status_code >= 500 and raised.status_code not in BY_STATUS:
         return unexpected_problem(request)
     problem = BY_STATUS.get(raised.status_code, MalformedRequestError)
     headers = dict(raised.headers or {})
@@ -175,6 +180,8 @@ def _headers(error: ServiceError, language: str) -> dict[str, str]:
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     if error.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = 'Bearer realm="oneperson"'
     return headers

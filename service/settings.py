@@ -127,6 +127,20 @@ class Settings(BaseSettings):
     )
     letter_portraits: bool = Field(False, description="Whether letters show the newest portrait of each registration.")
     max_body_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body accepted, in bytes.")
+    max_bodies_bytes: int = Field(
+        256 * 2**20,
+        ge=2**16,
+        description="Bytes of all request bodies held at one time; beyond it requests are refused with 503.",
+    )
+    client_requests_per_s: float = Field(
+        100.0, gt=0, description="Requests a second of one client, over ten seconds; beyond it 429."
+    )
+    officer_requests_per_s: float = Field(
+        20.0, gt=0, description="Requests a second of one officer, over ten seconds; beyond it 429."
+    )
+    address_requests_per_s: float = Field(
+        5.0, gt=0, description="Requests a second to sign in from one network address, over ten seconds."
+    )
     public_url: str = Field(
         "http://127.0.0.1:8000", description="Address under which officers reach the pages."
     )
