@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
+from service.audit.service import AuditKind, record_listing
 from service.auth.service import Actor, Scope
-from service.dependencies import Caller, Transaction, View
+from service.dependencies import Caller, StoredIn, Transaction, View
 from service.errors import (
     DatabaseUnavailableError,
     ForbiddenError,
@@ -34,16 +35,20 @@ Client = Annotated[Actor, Depends(notices_client)]
 
 
 @router.get("", summary="List notices", responses=responses_for(*COMMON))
-def get_notices(actor: Client, session: View, query: Annotated[NoticeListQuery, Query()]) -> NoticePage:
+def get_notices(
+    actor: Client, session: View, database: StoredIn, query: Annotated[NoticeListQuery, Query()]
+) -> NoticePage:
     """List notices in the order in which they must be applied.
 
     To poll, ask again with `after` set to the last sequence number that you saw: a smaller number
     never appears later.
     """
     notices, more = service.list_notices(session, query.as_query(), actor=actor)
+    if notices:  # A poll that finds nothing shows nothing to anybody.
+        record_listing(database, AuditKind.NOTICES_LISTED, actor=actor, shown=len(notices))
     at = now()
     return NoticePage(
-        items=[NoticeView.of(notice, at=at) for notice in notices],
+        items=[NoticeView.at(notice, at) for notice in notices],
         next=notices[-1].sequence if more else None,
     )
 
@@ -51,7 +56,7 @@ def get_notices(actor: Client, session: View, query: Annotated[NoticeListQuery, 
 @router.get("/{notice_id}", summary="Read a notice", responses=responses_for(*COMMON, NotFoundError))
 def get_notice(notice_id: UUID, actor: Client, session: View) -> NoticeView:
     """Read one notice."""
-    return NoticeView.of(service.read_notice(session, notice_id, actor=actor), at=now())
+    return NoticeView.at(service.read_notice(session, notice_id, actor=actor), now())
 
 
 @router.post(
@@ -67,4 +72,4 @@ def acknowledge_notice(
     notice = service.acknowledge(
         session, notice_id, actor=actor, note=given.note, acknowledged_by=given.acknowledged_by
     )
-    return NoticeView.of(notice, at=now())
+    return NoticeView.at(notice, now())

@@ -1,14 +1,14 @@
 """Queries for notices."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from service.tables import Notice
+from service.tables import Case, Notice, NoticeDelivery
 
 ISSUING_LOCK = 5_301_001
 """Key of PostgreSQL's advisory lock under which sequence numbers are drawn; any constant would do."""
@@ -24,6 +24,9 @@ class NoticeFilter:
         overdue: Include those past their day and not acknowledged.
         kind: Only of this kind.
         recipient: Only to this recipient.
+        delivery: Only those with a delivery in this state.
+        division: Only to authorities whose division code begins like this.
+        within: Only those of a case, or to an authority, whose division code begins like this.
     """
 
     pending: bool = True
@@ -31,6 +34,9 @@ class NoticeFilter:
     overdue: bool = True
     kind: str | None = None
     recipient: str | None = None
+    delivery: str | None = None
+    division: str | None = None
+    within: str | None = None
 
 
 def lock_order(session: Session) -> None:
@@ -54,12 +60,47 @@ def notices_after(
     session: Session, sequence: int, *, wanted: NoticeFilter, limit: int, at: datetime
 ) -> Sequence[Notice]:
     """Return notices in order, beginning behind a sequence number."""
-    query = select(Notice).where(Notice.sequence > sequence, _states(wanted, at))
-    if wanted.kind is not None:
-        query = query.where(Notice.kind == wanted.kind)
-    if wanted.recipient is not None:
-        query = query.where(Notice.recipient == wanted.recipient)
+    query = select(Notice).where(Notice.sequence > sequence, *_conditions(wanted, at))
     return session.scalars(query.order_by(Notice.sequence).limit(limit)).all()
+
+
+def newest_notices(
+    session: Session, before: int | None, *, wanted: NoticeFilter, limit: int, at: datetime
+) -> Sequence[Notice]:
+    """Return notices, newest first, beginning before a sequence number."""
+    query = select(Notice).where(*_conditions(wanted, at))
+    if before is not None:
+        query = query.where(Notice.sequence < before)
+    return session.scalars(query.order_by(Notice.sequence.desc()).limit(limit)).all()
+
+
+def count_notices(session: Session, wanted: NoticeFilter, *, at: datetime) -> int:
+    """Count the notices that match."""
+    return session.scalar(select(func.count()).select_from(Notice).where(*_conditions(wanted, at))) or 0
+
+
+def case_division(session: Session, notice: Notice) -> str | None:
+    """Return the division of the case that a notice follows from."""
+    return session.scalar(select(Case.division_code).where(Case.id == notice.case_id))
+
+
+def _conditions(wanted: NoticeFilter, at: datetime) -> list[ColumnElement[bool]]:
+    conditions = [_states(wanted, at)]
+    if wanted.kind is not None:
+        conditions.append(Notice.kind == wanted.kind)
+    if wanted.recipient is not None:
+        conditions.append(Notice.recipient == wanted.recipient)
+    if wanted.delivery is not None:
+        of_notice = NoticeDelivery.sequence == Notice.sequence
+        conditions.append(exists().where(of_notice, NoticeDelivery.state == wanted.delivery))
+    if wanted.division is not None:
+        conditions.append(Notice.recipient.startswith(wanted.division, autoescape=True))
+    if wanted.within is not None:
+        of_case = select(Case.id).where(
+            Case.id == Notice.case_id, Case.division_code.startswith(wanted.within, autoescape=True)
+        )
+        conditions.append(or_(Notice.recipient.startswith(wanted.within, autoescape=True), of_case.exists()))
+    return conditions
 
 
 def _states(wanted: NoticeFilter, at: datetime) -> ColumnElement[bool]:
@@ -88,14 +129,49 @@ def unreversed(session: Session, case_id: UUID, *, reversal_kind: str) -> Sequen
     return session.scalars(query.order_by(Notice.sequence)).all()
 
 
-def acknowledge_if_open(
-    session: Session, notice_id: UUID, *, by: str, note: str | None, at: datetime
-) -> bool:
+def standing_requests(
+    session: Session, person_ids: Collection[str], *, kinds: Collection[str], reversal_kind: str
+) -> Sequence[Notice]:
+    """Return notices about registrations that are neither acknowledged nor taken back, in order."""
+    reversal = aliased(Notice)
+    query = select(Notice).where(
+        Notice.person_id.in_(person_ids),
+        Notice.kind.in_(kinds),
+        Notice.acknowledged_at.is_(None),
+        ~exists().where(reversal.reverses_id == Notice.id, reversal.kind == reversal_kind),
+    )
+    return session.scalars(query.order_by(Notice.sequence)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """An acknowledgement to store.
+
+    Attributes:
+        by: Who took note.
+        via: How we know.
+        note: What they said.
+        on: The day that their answer bears, if told.
+    """
+
+    by: str
+    via: str
+    note: str | None = None
+    on: date | None = None
+
+
+def acknowledge_if_open(session: Session, notice_id: UUID, given: Acknowledgement, *, at: datetime) -> bool:
     """Store an acknowledgement unless there is one; tell whether this one was stored."""
     statement = (
         update(Notice)
         .where(Notice.id == notice_id, Notice.acknowledged_at.is_(None))
-        .values(acknowledged_at=at, acknowledged_by=by, acknowledgement=note)
+        .values(
+            acknowledged_at=at,
+            acknowledged_by=given.by,
+            acknowledged_via=given.via,
+            acknowledged_on=given.on,
+            acknowledgement=given.note,
+        )
         .returning(Notice.sequence)
         .execution_options(synchronize_session=False)
     )

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session
 
 from service.audit.service import Acting, AuditKind, record
-from service.auth.service import Actor, Scope
+from service.auth.service import Actor, Scope, division_prefix
 from service.errors import NotFoundError
 from service.notices import repository
-from service.notices.repository import NoticeFilter
+from service.notices.repository import Acknowledgement, NoticeFilter
 from service.tables import Notice, now
 
 POPULATION_SYSTEM = "population-system"
@@ -36,6 +36,14 @@ class NoticeState(StrEnum):
     PENDING = "pending"
     ACKNOWLEDGED = "acknowledged"
     OVERDUE = "overdue"
+
+
+class AcknowledgedVia(StrEnum):
+    """How an acknowledgement became known."""
+
+    CLIENT = "client"
+    OFFICER = "officer"
+    REGISTRATION = "registration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,23 @@ class NoticeQuery:
     states: frozenset[NoticeState] = frozenset()
     kind: NoticeKind | None = None
     recipient: str | None = None
+    delivery: str | None = None
+    division: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChange:
+    """What has become of a registration.
+
+    Attributes:
+        person_id: The registration.
+        level_code: Its level code now; None when it was erased.
+        codes_changed: Whether its level code or category is another one than before.
+    """
+
+    person_id: str
+    level_code: str | None
+    codes_changed: bool
 
 
 def issue(session: Session, new: NewNotice, *, due_days: int, actor: Acting) -> Notice:
@@ -153,6 +178,8 @@ def list_notices(session: Session, query: NoticeQuery, *, actor: Actor) -> tuple
         overdue=NoticeState.OVERDUE in states,
         kind=query.kind,
         recipient=query.recipient,
+        delivery=query.delivery,
+        division=division_prefix(query.division) if query.division is not None else None,
     )
     found = repository.notices_after(session, query.after, wanted=wanted, limit=query.limit + 1, at=now())
     return list(found[: query.limit]), len(found) > query.limit
@@ -191,18 +218,52 @@ def acknowledge(
         NotFoundError: There is no such notice.
     """
     actor.require_scope(Scope.NOTICES)
-    by = acknowledged_by or actor.name
-    if repository.acknowledge_if_open(session, notice_id, by=by, note=note, at=now()):
-        notice = _existing(session, notice_id)
+    given = Acknowledgement(acknowledged_by or actor.name, AcknowledgedVia.CLIENT, note)
+    return store_acknowledgement(session, _existing(session, notice_id), given, actor=actor)
+
+
+def store_acknowledgement(
+    session: Session, notice: Notice, given: Acknowledgement, *, actor: Acting
+) -> Notice:
+    """Store an acknowledgement and put it on record, unless there is one; return the notice as it stands."""
+    if repository.acknowledge_if_open(session, notice.id, given, at=now()):
         record(
             session,
             AuditKind.NOTICE_ACKNOWLEDGED,
             actor=actor,
-            subject=f"notice:{notice_id}",
+            subject=f"notice:{notice.id}",
             purpose=f"case:{notice.case_id}",
+            via=str(given.via),
         )
-        return notice
-    return _existing(session, notice_id)
+    return _existing(session, notice.id)
+
+
+def answered_by_registrations(
+    session: Session, changes: Sequence[RegistrationChange], *, actor: Acting
+) -> None:
+    """Close the notices that changes of registrations answer; call it in the transaction of the changes.
+
+    A request to cancel is answered when the registration that it names is erased or gets another level
+    code or category. A request to change a level code is answered when the registration bears the
+    code asked for. What has been taken back is not answered any more.
+    """
+    by_id = {change.person_id: change for change in changes}
+    standing = repository.standing_requests(
+        session,
+        list(by_id),
+        kinds=(NoticeKind.CANCEL_REQUEST, NoticeKind.LEVEL_CODE_CHANGE),
+        reversal_kind=NoticeKind.REVERSAL,
+    )
+    for notice in standing:
+        if _answers(by_id[str(notice.person_id)], notice):
+            given = Acknowledgement(actor.name, AcknowledgedVia.REGISTRATION)
+            store_acknowledgement(session, notice, given, actor=actor)
+
+
+def _answers(change: RegistrationChange, notice: Notice) -> bool:
+    if notice.kind == NoticeKind.CANCEL_REQUEST:
+        return change.level_code is None or change.codes_changed
+    return change.level_code is not None and change.level_code == notice.payload.get("level_code")
 
 
 def _existing(session: Session, notice_id: UUID) -> Notice:
