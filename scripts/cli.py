@@ -53,6 +53,7 @@ COMMANDS = (
         "Measure the galleries' false-alarm rates and set the thresholds.",
     ),
     Entry("link", "scripts.link:link", "Find suspected duplicates among everybody enrolled."),
+    Entry("report", "scripts.report:report", "Write a month's statistics to a file."),
     Entry("benchmark", "scripts.benchmark:app", "How fast, and whether right, beside what others use."),
     Entry("audit", "scripts.audit:app", "Verify, export and archive the audit log."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),

@@ -61,6 +61,7 @@ TAGS = [
     {"name": "persons", "description": "Registrations as the population system keeps them."},
     {"name": "cases", "description": "The officers' queue and decisions."},
     {"name": "notices", "description": "What the population system must do."},
+    {"name": "statistics", "description": "The monthly table."},
     {"name": "operation", "description": "Liveness, readiness, figures and explanations."},
 ]
 EVERYWHERE: tuple[type[ServiceError], ...] = (

@@ -7,13 +7,17 @@ from service.auth.oidc import Provider
 from service.web import (
     account,
     appeals,
+    audit,
     cases,
     drafting,
+    notices,
     opinions,
     portraits,
     queue,
+    register,
     sign_in,
     single_sign_on,
+    statistics,
 )
 from service.web.assets import install_assets
 
@@ -23,5 +27,6 @@ def install_pages(app: FastAPI) -> None:
     app.state.sign_in_throttle = FailureThrottle()
     app.state.oidc = Provider(app.state.settings)
     install_assets(app)
-    for part in (sign_in, single_sign_on, account, queue, cases, opinions, drafting, appeals, portraits):
+    desk = (queue, cases, opinions, drafting, appeals, portraits)
+    for part in (sign_in, single_sign_on, account, *desk, notices, register, statistics, audit):
         app.include_router(part.router)

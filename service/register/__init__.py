@@ -1,0 +1,1 @@
+"""The follow-up register of flagged persons."""

@@ -1,0 +1,1 @@
+"""The monthly table, live and closed."""
