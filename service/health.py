@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.database import Database
 from service.errors import ServiceError
+from service.notices.workers import backlogs_of
 from service.schema import newest_revision
 
 AGE_S = 1.0
@@ -42,7 +43,8 @@ class Ready(BaseModel):
 
     ready: bool = Field(description="Whether checks can be answered now.")
     parts: dict[str, Part] = Field(
-        description="`database`, `schema`, `encryption`, `pack`, `portrait_store` and `gallery:<name>`."
+        description="`database`, `schema`, `encryption`, `pack`, `portrait_store`, `gallery:<name>` and "
+        "`webhook:<target>`, of which the last is always ready."
     )
 
 
@@ -51,6 +53,7 @@ class Readiness:
 
     def __init__(self, app: FastAPI) -> None:
         """Examine nothing yet."""
+        self._app = app
         self._state = app.state
         self._lock = threading.Lock()
         self._last: tuple[float, Ready] | None = None
@@ -71,6 +74,7 @@ class Readiness:
             "pack": _try(self._pack),
             "portrait_store": _try(self._portrait_store),
         } | self._galleries()
+        parts |= self._deliveries()
         return Ready(ready=all(part.ready for part in parts.values()), parts=parts)
 
     def _database(self) -> Part:
@@ -110,6 +114,15 @@ class Readiness:
                 else f"{state.persons} persons at position {state.position}",
             )
             for state in self._state.galleries.states()
+        }
+
+    def _deliveries(self) -> dict[str, Part]:
+        """Tell of every webhook what it has not delivered; a receiver that is away keeps nobody from checking."""
+        return {
+            f"webhook:{backlog.target}": Part(
+                ready=True, detail=f"{backlog.waiting} waiting, {backlog.dead} dead letters"
+            )
+            for backlog in backlogs_of(self._app)
         }
 
     def _catch_up(self) -> Part:

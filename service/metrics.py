@@ -8,6 +8,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.notices.workers import backlogs_of
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bucket bounds: a status read takes milliseconds, a check tens to hundreds, the time-out is 30 s."""
 
@@ -82,6 +84,22 @@ class _State(Collector):
             for state in states:
                 gauge.add_metric([state.gallery], value(state))
             yield gauge
+
+        yield from self._deliveries()
+
+    def _deliveries(self) -> Iterator[Metric]:
+        """Yield what webhooks have not delivered; nothing while the database is away."""
+        number = GaugeMetricFamily(
+            "oneperson_notice_deliveries", "Notices not delivered yet.", labels=["target", "state"]
+        )
+        age = GaugeMetricFamily(
+            "oneperson_notice_delivery_age_seconds", "Age of the oldest notice not delivered.", labels=["target"]
+        )
+        for backlog in backlogs_of(self._app):
+            number.add_metric([backlog.target, "waiting"], backlog.waiting)
+            number.add_metric([backlog.target, "dead"], backlog.dead)
+            age.add_metric([backlog.target], backlog.oldest_s)
+        yield from (number, age)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is fixed beforehand."""

@@ -5,33 +5,56 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Formatter
+from typing import get_args
 
 import pytest
 
 from index.quality import QualityMark
 from service.audit.kinds import AuditKind
 from service.auth.service import Role
+from service.checks.schemas import Outcome
 from service.checks.search import UNKNOWN_PERSON
 from service.language import LANGUAGES, catalogue
-from service.notices.service import NoticeKind, NoticeState
+from service.notices.overview import Progress
+from service.notices.queue import DeliveryState
+from service.notices.sending import OUTCOMES
+from service.notices.service import AcknowledgedVia, NoticeKind, NoticeState
 from service.persons.enrolment import FLAGGED, NO_PORTRAIT, REGISTERED
+from service.register import export as register_export
+from service.register.flags import FlagEvent
+from service.register.service import RegisterState
+from service.review.kinship import Kinship
 from service.review.opinion import CaseKind, CaseState, ConclusionKind, Stage
+from service.statistics.figures import FIGURES, Level
+from service.statistics.labels import LABELS
 from service.web import pages
-from service.web.case_view import FIELDS
 from service.web.cases import DONE
 from service.web.navigation import DESTINATIONS
+from service.web.notices import TOLD
+from service.web.register import VISIT_FIELDS
+from service.web.registrations import FIELDS
+from service.web.statistics import CHARTS
 
 WEB = Path(pages.__file__).parent
 CODED: dict[str, Iterable[str]] = {
     "audit_kind.": AuditKind,
+    "actor_kind.": ("client", "officer", "system"),
+    "audit_result.": ("done", "refused", "intact", "damaged"),
     "state.": CaseState,
     "kind.": CaseKind,
     "conclusion.": ConclusionKind,
     "history.stage_": Stage,
     "notice_kind.": NoticeKind,
     "notice_state.": NoticeState,
+    "notice_told.": TOLD,
+    "progress.": Progress,
+    "delivery_state.": DeliveryState,
+    "delivery_outcome.": OUTCOMES,
+    "acknowledged_via.": AcknowledgedVia,
     "role.": Role,
     "mark.": QualityMark,
+    "mark_meaning.": QualityMark,
+    "kinship.": [name for kind in Kinship for name in (kind, f"{kind}_text")],
     "gallery.": (FLAGGED, REGISTERED),
     "reason.": (UNKNOWN_PERSON, NO_PORTRAIT),
     "field.": FIELDS,
@@ -39,6 +62,15 @@ CODED: dict[str, Iterable[str]] = {
     "turn.": set(CaseState) - {CaseState.UNDER_REVIEW, CaseState.AWAITING_SECOND_OFFICER},
     "manual.": ("cleared", "undetermined"),
     "navigation.": [item.key for item in DESTINATIONS],
+    "register_state.": RegisterState,
+    "register_column.": register_export.COLUMNS,
+    "register_fault.": VISIT_FIELDS,
+    "flag_event.": FlagEvent,
+    "outcome.": get_args(Outcome),
+    "figure.": FIGURES,
+    "level.": Level,
+    "report.": LABELS,
+    "chart.": CHARTS,
     "difference.": ("same", "different", "shown_same", "unknown"),
 }
 
