@@ -223,6 +223,8 @@ class Rotation:
         try:
             if plain and PLAIN_LOCATION.fullmatch(file.location):
                 return self._seal_file(store, file)
+            if LOCATION.fullmatch(file.location) is None:
+                raise SealBrokenError("A stored location is malformed.")
             number = store.key_number(file.location)
             if number is None or number > highest:
                 return 0

@@ -10,15 +10,31 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StorageUnavailableError
+from service.database import Database
+from service.encryption.blobs import BlobStore
+from service.encryption.sealing import OVERHEAD_BYTES
+from service.encryption.vault import vault_of
+from service.errors import SealBrokenError, StorageUnavailableError
 from service.portrait_store import LOCATION, PortraitStore
+from tests.service.conftest import SQLITE_ONLY
 
 PICTURE = bytes(range(256)) * 40
 
 
+pytestmark = SQLITE_ONLY
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> PortraitStore:
-    return PortraitStore(tmp_path / "var" / "portraits")
+def store(tmp_path: Path, database: Database) -> PortraitStore:
+    return PortraitStore(tmp_path / "var" / "portraits", vault_of(database.info))
+
+
+def put(store: PortraitStore, data: bytes = PICTURE) -> str:
+    return store.put(data, owner="person:P1")
+
+
+def get(store: PortraitStore, location: str) -> bytes:
+    return store.get(location, owner="person:P1")
 
 
 @contextmanager
@@ -33,21 +49,21 @@ def largest_file(size_bytes: int) -> Iterator[None]:
 
 
 def test_portrait_comes_back_as_it_was(store: PortraitStore) -> None:
-    location = store.put(PICTURE, "jpeg")
-    assert store.get(location) == PICTURE
+    location = put(store)
+    assert get(store, location) == PICTURE
     assert store.locations() == {location}
 
 
 def test_equal_portraits_have_names_of_their_own_that_tell_nothing(store: PortraitStore) -> None:
-    first, second = store.put(PICTURE, "png"), store.put(PICTURE, "png")
+    first, second = put(store), put(store)
     assert first != second
     assert LOCATION.fullmatch(first)
     store.delete(first)
-    assert store.get(second) == PICTURE
+    assert get(store, second) == PICTURE
 
 
 def test_only_we_may_read_what_is_stored(store: PortraitStore) -> None:
-    location = store.put(PICTURE, "jpeg")
+    location = put(store)
     path = store.directory / location
     assert path.stat().st_mode & 0o077 == 0
     for folder in (path.parent, store.directory):
@@ -71,25 +87,25 @@ def test_file_and_every_new_folder_are_durable_before_the_location_is_given_out(
         sizes.append(os.fstat(descriptor).st_size)
         real(descriptor)
 
-    monkeypatch.setattr("service.portrait_store.os.fsync", noted)
-    path = store.directory / store.put(PICTURE, "jpeg")
+    monkeypatch.setattr("service.encryption.blobs.os.fsync", noted)
+    path = store.directory / put(store)
     assert synced == [store.directory.parent, store.directory, path, path.parent]
-    assert sizes[2] == len(PICTURE)
+    assert sizes[2] == len(PICTURE) + OVERHEAD_BYTES
     while True:
         synced.clear()
-        path = store.directory / store.put(PICTURE, "jpeg")
+        path = store.directory / put(store)
         if path.parent in synced and len(synced) == 2:
             break  # Into a folder that was there: the file, then its name.
     assert synced == [path, path.parent]
 
 
 def test_deleting_twice_is_no_error(store: PortraitStore) -> None:
-    location = store.put(PICTURE, "webp")
+    location = put(store)
     store.delete(location)
     store.delete(location)
     assert store.locations() == set()
     with pytest.raises(StorageUnavailableError):
-        store.get(location)
+        get(store, location)
 
 
 @pytest.mark.parametrize(
@@ -97,44 +113,76 @@ def test_deleting_twice_is_no_error(store: PortraitStore) -> None:
     [
         "",
         "x",
-        "../secret.jpeg",
+        "../secret.sealed",
         "ab/../../etc/passwd",
         "/etc/passwd",
         "ab/" + "0" * 32,
-        "ab/" + "0" * 32 + ".jpeg\n",
-        "ab/" + "0" * 32 + ".gif",
-        "ab/" + "0" * 31 + ".jpeg",
-        "AB/" + "0" * 32 + ".jpeg",
-        "ab//" + "0" * 32 + ".jpeg",
-        "ab/" + "0" * 32 + ".jpeg/..",
-        "ab\\" + "0" * 32 + ".jpeg",
-        "ab/" + "\u0660" * 32 + ".jpeg",
+        "ab/" + "0" * 32 + ".sealed\n",
+        "ab/" + "0" * 32 + ".jpeg",
+        "ab/" + "0" * 31 + ".sealed",
+        "AB/" + "0" * 32 + ".sealed",
+        "ab//" + "0" * 32 + ".sealed",
+        "ab/" + "0" * 32 + ".sealed/..",
+        "ab\\" + "0" * 32 + ".sealed",
+        "ab/" + "\u0660" * 32 + ".sealed",
     ],
 )
 def test_location_of_another_form_reaches_no_file(store: PortraitStore, location: str) -> None:
-    outside = store.directory.parent / "secret.jpeg"
+    outside = store.directory.parent / "secret.sealed"
     outside.parent.mkdir(parents=True)
     outside.write_bytes(b"secret")
     with pytest.raises(StorageUnavailableError, match="doctor"):
-        store.get(location)
+        get(store, location)
     with pytest.raises(StorageUnavailableError, match="doctor"):
         store.delete(location)
     assert outside.read_bytes() == b"secret"
 
 
-def test_format_that_is_no_picture_is_refused(store: PortraitStore) -> None:
-    with pytest.raises(StorageUnavailableError):
-        store.put(PICTURE, "exe")
+def test_a_file_is_encrypted_and_opens_only_in_its_own_place(
+    store: PortraitStore, database: Database
+) -> None:
+    mine, other = put(store), put(store, b"another's")
+    stored = (store.directory / mine).read_bytes()
+    assert PICTURE[:64] not in stored
+    with pytest.raises(SealBrokenError):
+        store.get(mine, owner="person:P2")
+    (store.directory / other).write_bytes(stored)
+    with pytest.raises(SealBrokenError):
+        get(store, other)
+    evidence = BlobStore(store.directory, vault_of(database.info), kind="evidence")
+    with pytest.raises(SealBrokenError):
+        evidence.get(mine, owner="person:P1")
+    (store.directory / mine).write_bytes(PICTURE)
+    with pytest.raises(SealBrokenError, match="not encrypted"):
+        get(store, mine)
+
+
+def test_evidence_of_ten_megabytes_is_kept(tmp_path: Path, database: Database) -> None:
+    evidence = BlobStore(tmp_path / "evidence", vault_of(database.info), kind="evidence")
+    data = bytes(range(256)) * 40 * 1024
+    assert evidence.get(evidence.put(data, owner="attachment:1"), owner="attachment:1") == data
+
+
+def test_a_file_sealed_anew_keeps_its_name_and_one_that_was_deleted_stays_deleted(
+    store: PortraitStore,
+) -> None:
+    location = put(store)
+    before = (store.directory / location).read_bytes()
+    assert store.reseal(location, owner="person:P1")
+    assert (store.directory / location).read_bytes() != before
+    assert get(store, location) == PICTURE
+    store.delete(location)
+    assert not store.reseal(location, owner="person:P1")
     assert store.locations() == set()
 
 
 def test_portrait_that_does_not_fit_leaves_nothing_behind(store: PortraitStore) -> None:
-    kept = store.put(PICTURE, "jpeg")
+    kept = put(store)
     with largest_file(4096), pytest.raises(StorageUnavailableError, match="nothing was changed"):
-        store.put(PICTURE, "jpeg")
+        put(store)
     assert store.locations() == {kept}
-    assert store.get(kept) == PICTURE
-    assert store.get(store.put(PICTURE, "jpeg")) == PICTURE
+    assert get(store, kept) == PICTURE
+    assert get(store, put(store)) == PICTURE
 
 
 def test_full_store_is_noticed_before_anything_is_lost(store: PortraitStore) -> None:
@@ -149,14 +197,14 @@ def test_file_in_the_place_of_the_folder_is_an_error(store: PortraitStore) -> No
     store.directory.parent.mkdir(parents=True)
     store.directory.write_bytes(b"in the way")
     with pytest.raises(StorageUnavailableError):
-        store.put(PICTURE, "jpeg")
+        put(store)
     with pytest.raises(StorageUnavailableError):
-        store.get("ab/" + "0" * 32 + ".jpeg")
+        get(store, "ab/" + "0" * 32 + ".sealed")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_folder_that_may_not_be_written_is_an_error(store: PortraitStore) -> None:
-    location = store.put(PICTURE, "jpeg")
+    location = put(store)
     folder = (store.directory / location).parent
     folder.chmod(0o500)
     try:
@@ -167,11 +215,11 @@ def test_folder_that_may_not_be_written_is_an_error(store: PortraitStore) -> Non
 
 
 def test_folder_that_vanished_is_made_again(store: PortraitStore) -> None:
-    location = store.put(PICTURE, "jpeg")
+    location = put(store)
     store.delete(location)
     for folder in [*store.directory.iterdir(), store.directory]:
         folder.rmdir()
-    assert store.get(store.put(PICTURE, "jpeg")) == PICTURE
+    assert get(store, put(store)) == PICTURE
 
 
 def test_many_writers_do_not_get_into_each_others_way(store: PortraitStore) -> None:
@@ -180,7 +228,7 @@ def test_many_writers_do_not_get_into_each_others_way(store: PortraitStore) -> N
     def write(number: int) -> None:
         for turn in range(20):
             data = f"{number}/{turn}".encode()
-            stored[store.put(data, "bmp")] = data
+            stored[put(store, data)] = data
 
     writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for writer in writers:
@@ -189,5 +237,5 @@ def test_many_writers_do_not_get_into_each_others_way(store: PortraitStore) -> N
         writer.join()
     assert len(stored) == 80
     assert store.locations() == set(stored)
-    assert all(store.get(location) == data for location, data in stored.items())
+    assert all(get(store, location) == data for location, data in stored.items())
     assert all(re.fullmatch(r"[0-9a-f]{2}", folder.name) for folder in store.directory.iterdir())

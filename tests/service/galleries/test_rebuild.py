@@ -223,13 +223,13 @@ def test_portrait_that_is_erased_while_it_is_encoded_gets_no_template(
     class Erasing(PortraitStore):
         """Erases the person when the first portrait has been read."""
 
-        def get(self, location: str) -> bytes:
-            data = super().get(location)
+        def get(self, location: str, *, owner: str) -> bytes:
+            data = super().get(location, owner=owner)
             if once.acquire(blocking=False):
                 persons.erase("P1", actor=CLIENT)
             return data
 
-    erasing = Erasing(store.directory)
+    erasing = Erasing(store.directory, vault_of(database.info))
     encoded = encode_all(database, erasing, other)
     assert encoded.failures == []
     assert templates(database, other) == 1
