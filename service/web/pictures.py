@@ -48,7 +48,6 @@ def probe_picture(case: CaseView, portraits: CasePortraits, words: Words) -> Pic
         words.t("case.probe_alt"),
         caption,
         marks_of(portraits.probe.marks, words),
-        compared=True,
     )
 
 
