@@ -109,6 +109,7 @@ class AuditChain:
             AuditChainError: As in `seal`.
         """
         head = self._head(session)
+        self._key(head.key_tag)
         if head.key_tag == self.keys.current.tag or self._was_used(session, self.keys.current.tag):
             return head
         return self._rotate(session, head, result="done")

@@ -1,6 +1,5 @@
 """The auditors' pages: the log with its filters, one event, and exports. No portrait is ever shown here."""
 
-import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -94,7 +93,7 @@ def event_page(number: int, request: Request, visitor: Visitor) -> Response:
         shown=shown,
         line=_line(shown.event, words),
         division=words.division(shown.event.division_code),
-        details=json.dumps(shown.event.details, ensure_ascii=False, indent=2),
+        details=[(name, _told(value)) for name, value in shown.event.details.items()],
     )
 
 
@@ -177,6 +176,15 @@ def _line(event: AuditEvent, words: Words) -> EventLine:
         result=words.named("audit_result", event.result),
         failed=event.result in ("refused", "throttled", "failed", "damaged", "lost"),
     )
+
+
+def _told(value: object) -> str:
+    """Return a detail as text."""
+    if isinstance(value, dict):
+        return " · ".join(f"{name} = {_told(each)}" for name, each in value.items()) or "—"
+    if isinstance(value, list):
+        return " · ".join(map(_told, value)) or "—"
+    return "—" if value is None else str(value)
 
 
 def _state(state: ChainState, settings: Settings, words: Words) -> dict[str, str]:

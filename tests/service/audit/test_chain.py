@@ -85,7 +85,7 @@ def test_events_of_an_earlier_version_are_chained_at_the_first_start(
     with database.write() as session:
         AuditChain(keys).open(session)
     with database.read() as session:
-        assert list(session.scalars(select(AuditEvent.id).order_by(AuditEvent.id))) == [1, 2, 3]
+        assert list(session.scalars(select(AuditEvent.id).order_by(AuditEvent.id))) == [1, 2, 3, 4]
         assert session.scalars(select(func.count()).select_from(AuditHead)).one() == 1
     record_some(database, 3)
     assert intact(database, keys, tmp_path)
@@ -99,8 +99,10 @@ def test_a_key_is_replaced_on_record_and_the_old_one_is_still_needed(
     record_some(database, 5)
     with database.write() as session:
         AuditChain(both).open(session)
-    with database.write() as session, pytest.raises(AuditChainError):
-        AuditChain(old).open(session)
+    with database.write() as session:
+        chain = AuditChain(old)
+        with pytest.raises(AuditChainError):
+            chain.open(session)
     seal_with(database, AuditChain(both))
     record_some(database, 5)
     assert intact(database, both, tmp_path)
