@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.accuracy import accuracy
+from scripts.benchmark_desk import DeskFigures, DeskPlan, measure_desk
 from scripts.benchmark_search import Plan, SearchFigures, measure_search
 
 app = typer.Typer(no_args_is_help=True, help="How fast, and whether right, beside what others use.")
@@ -46,6 +47,43 @@ def search(
     console.print(search_table(figures))
     if json_file is not None:
         json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+@app.command()
+def desk(
+    cases: Annotated[int, typer.Option(min=200, help="Open cases.")] = 50_000,
+    rounds: Annotated[int, typer.Option(min=3, help="Times that every page is read.")] = 40,
+    database: Annotated[
+        str | None,
+        typer.Option(help="Address of an empty PostgreSQL database; default: SQLite in a scratch folder."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
+) -> None:
+    """Measure the queue and the page of a case over HTTP, on a scratch installation full of open cases."""
+    console = Console()
+    plan = DeskPlan(cases=cases, rounds=rounds, database_url=database)
+    figures = measure_desk(plan, report=lambda step: console.print(f"… {step}", style="dim"))
+    console.print(desk_table(figures))
+    if json_file is not None:
+        json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+def desk_table(figures: DeskFigures) -> Table:
+    """Lay the figures out for a terminal."""
+    table = Table(title=f"The desk with {figures.cases:,} open cases, {figures.database}")
+    for heading in ("", "median", "19 of 20 below"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    portraits = f"… with its {figures.portraits_a_case:.1f} portraits, one after the other"
+    for name, spread in (
+        ("queue, first page", figures.queue),
+        ("queue, next page", figures.later_page),
+        ("queue of one county", figures.own_county),
+        ("live refresh, nothing new", figures.unchanged),
+        ("case", figures.case_page),
+        (portraits, figures.case_with_portraits),
+    ):
+        table.add_row(name, f"{spread.median_ms:.1f} ms", f"{spread.p95_ms:.1f} ms")
+    return table
 
 
 def search_table(figures: SearchFigures) -> Table:

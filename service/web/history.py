@@ -1,7 +1,7 @@
 """What was recorded on a case, made ready for its page: only what the service shows to this officer."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.review.answers import CaseView, DecisionView, IssuedNoticeView
@@ -20,6 +20,7 @@ class HistoryEntry:
     at: datetime
     concealed: bool
     lines: list[tuple[str, str]]
+    files: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def history_of(
         words: The page's language.
     """
     opened = HistoryEntry(words.t("history.opened"), "", case.opened_at, concealed=False, lines=[])
-    entries = [_entry(decision, labels, words) for decision in case.decisions]
+    entries = [_entry(case, decision, labels, words) for decision in case.decisions]
     entries += [_event(event, words) for event in events]
     return [opened, *sorted(entries, key=lambda entry: entry.at)]
 
@@ -72,13 +73,14 @@ def notice_lines(notices: Sequence[IssuedNoticeView], words: Words) -> list[Noti
     ]
 
 
-def _entry(decision: DecisionView, labels: Mapping[str, str], words: Words) -> HistoryEntry:
+def _entry(case: CaseView, decision: DecisionView, labels: Mapping[str, str], words: Words) -> HistoryEntry:
     return HistoryEntry(
         title=words.t(f"history.stage_{decision.stage}", round=decision.round),
         officer=decision.officer.name,
         at=decision.decided_at,
         concealed=decision.concealed,
         lines=list(_lines(decision, labels, words)),
+        files=[(one.name, f"/cases/{case.id}/attachments/{one.id}") for one in decision.attachments],
     )
 
 
@@ -90,8 +92,8 @@ def _lines(decision: DecisionView, labels: Mapping[str, str], words: Words) -> I
         manual = decision.manual_conclusion
         said = f"{words.t(f'manual.{manual.outcome}')} — {manual.reason}"
         yield words.t("decision.manual_heading"), said + _evidence(manual.evidence, words)
-    if decision.registration_to_cancel is not None:
-        yield words.t("history.registration_to_cancel"), decision.registration_to_cancel
+    if decision.registrations_to_cancel:
+        yield words.t("history.registration_to_cancel"), words.join(decision.registrations_to_cancel)
     if decision.identity_established is not None:
         identity = decision.identity_established
         told = words.t("history.identity", person=identity.person_id, level=identity.level_code)

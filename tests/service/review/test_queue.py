@@ -1,7 +1,11 @@
 """The queue: own division, filters, counts, and pages that stay where they are."""
 
 import base64
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import update
@@ -15,8 +19,8 @@ from service.review.decisions import confirm, decide
 from service.review.opinion import CaseKind, CaseState
 from service.review.queue import QueuePolicy, claim_next, cursor_of, list_cases, read_cursor
 from service.review.queue_repository import Place
-from service.review.schemas import QueueQuery
-from service.review.service import claim, withdraw_case
+from service.review.schemas import NextQuery, QueueQuery
+from service.review.service import NewCase, claim, open_case, withdraw_case
 from service.tables import Case, now
 from tests.service.review.desk import (
     CLEARING,
@@ -24,6 +28,8 @@ from tests.service.review.desk import (
     POLICY,
     SUSPECTING,
     add_case,
+    add_check,
+    new_candidate,
     officer,
 )
 
@@ -185,3 +191,111 @@ def test_extreme_times_in_a_place_are_no_fault_of_ours(database: Database) -> No
         edge = base64.urlsafe_b64encode(f"1 0001-01-01T00:00:00+14:00 {case.id.hex}".encode()).decode()
         with pytest.raises(InvalidRequestError):
             read_cursor(edge)
+
+
+def rated(session: Session, rate: float | None, *, kind: CaseKind = CaseKind.TRANSACTION) -> Case:
+    """A case whose best candidate has this false-alarm rate; None for one that could not be searched."""
+    check = add_check(session) if kind is not CaseKind.SWEEP else None
+    found = [] if rate is None else [replace(new_candidate(1, "P-first"), false_alarm_rate=rate)]
+    new = NewCase(
+        division_code="530102",
+        kind=kind,
+        check_id=check.id if check is not None else None,
+        subject_person_id="P-subject",
+        candidates=found,
+    )
+    return open_case(session, new)
+
+
+def test_the_waiting_come_first_then_the_rarest_then_the_oldest(database: Database) -> None:
+    with database.write() as session:
+        actor = officer(session)
+        sweep = rated(session, 1e-6, kind=CaseKind.SWEEP)
+        unsearched = rated(session, None, kind=CaseKind.NOT_SEARCHABLE)
+        weak, fair, strong = (rated(session, rate) for rate in (0.005, 5e-4, 1e-5))
+        later = rated(session, 2e-5)
+        expected = [strong, later, fair, unsearched, weak, sweep]
+        assert ids(listed(session, actor)) == [case.id for case in expected]
+        assert ids(listed(session, actor, limit=3)) == [case.id for case in expected[:3]]
+        assert [item.urgency for item in listed(session, actor).items] == [0, 0, 1, 2, 2, 4]
+
+
+def test_a_more_urgent_case_leaves_the_later_pages_alone(database: Database) -> None:
+    with database.write() as session:
+        actor = officer(session)
+        cases = [rated(session, rate).id for rate in (1e-5, 5e-4, 5e-4, 0.005)]
+        first = listed(session, actor, limit=2)
+        assert ids(first) == cases[:2]
+        rated(session, 1e-6)
+        assert ids(listed(session, actor, limit=2, after=first.next)) == cases[2:]
+
+
+def test_transaction_kind_and_overdue_narrow_the_queue(database: Database) -> None:
+    with database.write() as session:
+        actor = officer(session)
+        late, fresh = add_case(session), add_case(session)
+        late.opened_at = now() - timedelta(days=3, minutes=1)
+        closed = add_case(session)
+        closed.opened_at = late.opened_at
+        withdraw_case(session, closed.id)
+        session.flush()
+        page = listed(session, actor, overdue=True)
+        assert (ids(page), page.items[0].overdue, page.counts.overdue) == ([late.id], True, 1)
+        assert ids(listed(session, actor, transaction_type="household-transfer")) == [late.id, fresh.id]
+        assert ids(listed(session, actor, transaction_type="id-card-issue")) == []
+        assert listed(session, actor).counts.unclaimed == 2
+
+
+def test_figures_are_left_out_of_the_queue_before_the_first_look(database: Database) -> None:
+    with database.write() as session:
+        actor = officer(session)
+        add_case(session)
+        blind = QueuePolicy(due_days=3, blind=True)
+        (line,) = list_cases(session, QueueQuery(), actor=actor, policy=blind).items
+        assert (line.candidates, line.best_score, line.lowest_false_alarm_rate) == (2, None, None)
+
+
+def test_the_next_case_is_the_most_urgent_that_the_officer_may_do(database: Database) -> None:
+    with database.write() as session:
+        actor, colleague = officer(session), officer(session)
+        chief = officer(session, role=Role.SUPERVISOR)
+        own, disputed, taken, plain = (add_case(session) for _ in range(4))
+        add_case(session, division_code="530302")
+        decide(session, own.id, opinion=SUSPECTING, actor=actor, policy=POLICY)
+        decide(session, disputed.id, opinion=SUSPECTING, actor=actor, policy=POLICY)
+        confirm(session, disputed.id, opinion=DISAGREEING, actor=colleague, policy=POLICY)
+        claim(session, taken.id, actor=colleague)
+        found = claim_next(session, NextQuery(), actor=actor)
+        assert found is not None
+        assert (found.id, found.claimed_by) == (plain.id, actor.id)
+        assert claim_next(session, NextQuery(), actor=actor) is None
+        second = claim_next(session, NextQuery(state=[CaseState.AWAITING_SECOND_OFFICER]), actor=colleague)
+        assert second is not None
+        assert second.id == own.id
+        escalated = claim_next(session, NextQuery(), actor=chief)
+        assert escalated is not None
+        assert escalated.id == disputed.id
+
+
+def test_officers_who_ask_for_the_next_case_at_once_get_different_ones(database: Database) -> None:
+    with database.write() as session:
+        officers = [officer(session) for _ in range(2)]
+        cases = {add_case(session).id for _ in range(6)}
+    claimed: list[UUID] = []
+    barrier = threading.Barrier(len(officers))
+
+    def work(actor: Actor) -> list[UUID]:
+        found = []
+        barrier.wait(timeout=10)
+        for _ in range(3):
+            with database.write() as session:
+                case = claim_next(session, NextQuery(), actor=actor)
+                assert case is not None
+                found.append(case.id)
+        return found
+
+    with ThreadPoolExecutor(len(officers)) as pool:
+        for found in pool.map(work, officers):
+            claimed += found
+    assert len(claimed) == 6
+    assert set(claimed) == cases

@@ -1,9 +1,15 @@
 """What may be decided, and what follows from it."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from service.errors import EvidenceMissingError, InvalidRequestError
+from service.language import LANGUAGES, catalogue
 from service.notices.service import NoticeKind
+from service.review import rules
 from service.review.opinion import (
     CandidateConclusion,
     CaseState,
@@ -250,3 +256,50 @@ def test_evidence_of_every_delivered_kind_is_taken() -> None:
             same("P-first", evidence=(Evidence(kind, "x"),)), different("P-second"), cancel="P-first"
         )
         check_first(given, FACTS, CODES)
+
+
+THREE = frozenset({"P-first", "P-second", "P-third"})
+
+
+def test_several_registrations_can_go_and_one_stays() -> None:
+    facts = CaseFacts(subject="P-subject", candidates=THREE, has_transaction=True)
+    everyone = (same("P-first"), same("P-second"), different("P-third"))
+    given = opinion(*everyone, cancel=("P-first", "P-second"))
+    check_first(given, facts, CODES)
+    assert agree(given, given)
+    assert not agree(given, opinion(*everyone, cancel="P-first"))
+    assert [(n.kind, n.person_id) for n in notices_due(CONFIRMED, [given, given], facts)] == [
+        (NoticeKind.TERMINATE, "P-subject"),
+        (NoticeKind.CANCEL_REQUEST, "P-first"),
+        (NoticeKind.CANCEL_REQUEST, "P-second"),
+    ]
+    with pytest.raises(InvalidRequestError):
+        check_first(opinion(*everyone, cancel=("P-first", "P-second", "P-subject")), facts, CODES)
+    with pytest.raises(InvalidRequestError):
+        check_first(opinion(*everyone, cancel=("P-first", "P-third")), facts, CODES)
+
+
+def test_a_registration_that_went_meanwhile_is_not_cancelled_again() -> None:
+    facts = replace(FACTS, erased=frozenset({"P-first"}))
+    with pytest.raises(InvalidRequestError):
+        check_first(SUSPECTING, facts, CODES)
+    without = opinion(same("P-first"), different("P-second"))
+    check_first(without, facts, CODES)
+    assert agree(SUSPECTING, without, erased=facts.erased)
+    assert not agree(SUSPECTING, without)
+    due = notices_due(CONFIRMED, [SUSPECTING, without], facts)
+    assert [notice.kind for notice in due] == [NoticeKind.TERMINATE]
+
+
+def test_every_refusal_is_told_in_both_languages() -> None:
+    sources = "".join(path.read_text("utf-8") for path in Path(rules.__file__).parent.glob("*.py"))
+    sources += (Path(rules.__file__).parents[1] / "web" / "opinions.py").read_text("utf-8")
+    keys = {key.split(".")[1] for key in catalogue("en") if key.startswith("refusal.")} - {"fault"}
+    assert [key for key in sorted(keys) if f'"{key}"' not in sources] == []
+    for given in (opinion(), opinion(same("P-first"), different("P-second"))):
+        with pytest.raises(InvalidRequestError) as raised:
+            check_first(given, FACTS, CODES)
+        chinese, english = (raised.value.extensions_in(language)["errors"][0] for language in LANGUAGES)
+        assert chinese["field"] == english["field"]
+        assert re.search(r"[\u4e00-\u9fff]", raised.value.detail_in("zh-CN"))
+        assert raised.value.detail == raised.value.detail_in("en")

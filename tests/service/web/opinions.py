@@ -7,7 +7,7 @@ SAME: Typed = {
     "reason_1": "Same parents and the same scar.",
     "evidence_kind_1_1": "document",
     "evidence_reference_1_1": "Birth record 1987/214",
-    "registration": "C-1",
+    "registration_2": "C-1",
 }
 DIFFERENT: Typed = {"conclusion_1": "different_person", "reason_1": "Met both in person."}
 UNDETERMINED: Typed = {"conclusion_1": "undetermined", "reason_1": "Papers are missing."}

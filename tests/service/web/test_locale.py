@@ -23,6 +23,7 @@ from service.persons.enrolment import FLAGGED, NO_PORTRAIT, REGISTERED
 from service.register import export as register_export
 from service.register.flags import FlagEvent
 from service.register.service import RegisterState
+from service.review.appeals import AppealState
 from service.review.kinship import Kinship
 from service.review.opinion import CaseKind, CaseState, ConclusionKind, Stage
 from service.statistics.figures import FIGURES, Level
@@ -71,6 +72,7 @@ CODED: dict[str, Iterable[str]] = {
     "level.": Level,
     "report.": LABELS,
     "chart.": CHARTS,
+    "appeal_state.": AppealState,
     "difference.": ("same", "different", "shown_same", "unknown"),
 }
 
@@ -121,7 +123,7 @@ def test_every_text_is_used() -> None:
     sources = "".join(
         path.read_text(encoding="utf-8") for path in [*WEB.glob("*.py"), *(WEB / "templates").glob("*.html")]
     )
-    kept = (*CODED, "problem.", "invalid.", "problem_page.", "done.", "turn.")
+    kept = (*CODED, "problem.", "invalid.", "problem_page.", "done.", "turn.", "refusal.")
     unused = [key for key in catalogue("en") if key not in sources and not key.startswith(kept)]
     assert unused == []
 

@@ -8,7 +8,7 @@ import pytest
 from service.tables import Case, now
 from tests.service.conftest import SQLITE_ONLY
 from tests.service.web.conftest import Desk
-from tests.service.web.pages import BROWSER, Page, checked_page, use_language
+from tests.service.web.pages import BROWSER, Page, checked_page, submit, use_language
 
 pytestmark = SQLITE_ONLY
 
@@ -116,3 +116,51 @@ def test_names_in_the_queue_are_escaped(desk: Desk) -> None:
     answer = desk.browser("zhang").get("/", headers=BROWSER)
     assert "<script>" not in answer.text
     assert "&lt;script&gt;" in answer.text
+
+
+def test_next_case_is_claimed_and_opened(desk: Desk) -> None:
+    desk.unsearchable_case("T-2")
+    case_id, browser = desk.case("T-1"), desk.browser("zhang")
+    answer = submit(browser, desk.read(browser, "/"), "/queue/next")
+    page = checked_page(answer, "en")
+    assert str(answer.url).endswith(f"/cases/{case_id}?done=claimed")
+    assert "Claimed." in page.text
+    submit(browser, desk.read(browser, "/"), "/queue/next")
+    empty = checked_page(submit(browser, desk.read(browser, "/"), "/queue/next"), "en")
+    assert "No unclaimed case that you may work on is waiting now." in empty.text
+
+
+def test_a_case_is_released_from_the_queue(desk: Desk) -> None:
+    case_id, browser = desk.case(), desk.browser("zhang")
+    submit(browser, desk.read(browser, "/"), "/queue/next")
+    page = checked_page(submit(browser, desk.read(browser, "/?mine=1"), f"/{case_id}/release"), "en")
+    assert titles(page) == []
+    assert "Not claimed" in desk.read(browser, "/").text
+
+
+def test_live_refresh_answers_only_what_changed(desk: Desk) -> None:
+    desk.case("T-1")
+    browser = desk.browser("zhang")
+    first = browser.get("/queue/lines?division=530102")
+    assert "T-1" in first.text
+    assert "<html" not in first.text
+    tag = {"If-None-Match": first.headers["etag"]}
+    again = browser.get("/queue/lines?division=530102", headers=tag)
+    assert (again.status_code, again.content) == (304, b"")
+    desk.case("T-2")
+    changed = browser.get("/queue/lines?division=530102", headers=tag)
+    assert "T-2" in changed.text
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_overdue_cases_are_counted_and_marked(desk: Desk, language: str) -> None:
+    change(desk, desk.case("T-1"), opened_at=now() - timedelta(days=4))
+    desk.case("T-2")
+    browser = desk.browser("zhang")
+    use_language(browser, language)
+    page = checked_page(browser.get("/?overdue=1", headers=BROWSER), language)
+    assert titles(page) == ["T-1"]
+    word = {"zh-CN": "超期", "en": "Overdue"}[language]
+    assert f"{word} 1" in page.text
+    assert [one.text for one in page.all("span") if one.attributes.get("class") == "badge warn"] == [word]
