@@ -52,7 +52,7 @@ def good(tmp_path: Path) -> Iterator[ReceiverProcess]:
 def states(database: Database) -> Counter[str]:
     with database.read() as session:
         rows = session.execute(select(NoticeDelivery.state, func.count()).group_by(NoticeDelivery.state))
-        return Counter({state: number for state, number in rows})
+        return Counter({row[0]: row[1] for row in rows})
 
 
 def outcomes(database: Database) -> list[str | None]:
