@@ -127,14 +127,14 @@ def instruction_words(answer: dict[str, Any]) -> Text:
 
 
 def sign_in_words(address: str, keys: Keys) -> Text:
-    """Tell how to sign in; the keys are random and of no use after this run."""
+    """Tell how to sign in; passwords and key are random and of no use after this run."""
     return Text(
         f"Pages {address}/   API {address}/docs\n"
-        "Sign in with an officer's access key; the API takes the population system's.\n"
-        "All keys are made for this run only.\n"
+        "Passwords and key are made for this run only.\n"
+        f"{'login':<12} password\n"
         f"{FIRST_OFFICER:<12} {keys.first}\n"
         f"{SECOND_OFFICER:<12} {keys.second}\n"
-        f"{'API':<12} {keys.client}"
+        f"{'API key':<12} {keys.client}"
     )
 
 

@@ -18,10 +18,13 @@ from fastapi import FastAPI
 from scripts.failures import CommandError
 from scripts.serve import server_config
 from service.app import create_app
-from service.auth.service import Role, Scope, add_client, add_officer
+from service.auth.one_time import make_code
+from service.auth.passwords import hash_password
+from service.auth.service import Role, Scope, add_account, add_client
 from service.database import Database
 from service.settings import Settings
 from service.startup import opened
+from service.tables import LocalAccount, now
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
@@ -36,8 +39,8 @@ class Keys:
 
     Attributes:
         client: The population system's key.
-        first: Access key of the first officer.
-        second: Access key of the second officer.
+        first: Password of the first officer.
+        second: Password of the second officer.
     """
 
     client: str = field(repr=False)
@@ -46,6 +49,10 @@ class Keys:
 
 
 FIRST_OFFICER, SECOND_OFFICER = "demo-first", "demo-second"
+OFFICERS = (
+    (FIRST_OFFICER, "示例民警甲", Role.OFFICER),
+    (SECOND_OFFICER, "示例民警乙", Role.SUPERVISOR),
+)
 AUTHORITY = "530102"
 """The authority that handles the demo's transactions; both officers work for it or above it."""
 
@@ -73,11 +80,15 @@ def emptied_folder(directory: Path) -> Iterator[Path]:
 
 
 def demo_settings(directory: Path, *, pack: str, address: str, threads: int) -> Settings:
-    """Return settings of the demo alone: nothing of an installation's own leaks in."""
+    """Return settings of the demo alone: nothing of an installation's own leaks in.
+
+    The second factor is offered, not asked for: nobody should need a telephone for a first look.
+    """
     chosen: dict[str, Any] = {
         name: known.get_default(call_default_factory=True) for name, known in Settings.model_fields.items()
     }
     chosen |= {"data_dir": directory, "pack": pack, "public_url": address, "threads": threads}
+    chosen["second_factor"] = "optional"
     return Settings(**chosen)
 
 
@@ -134,18 +145,16 @@ def demo_service(settings: Settings, listener: socket.socket) -> Iterator[tuple[
 
 
 def make_keys(database: Database) -> Keys:
-    """Make the population system's key and two officers with random access keys."""
+    """Make the population system's key and two officers with random passwords."""
+    passwords = [make_code() for _ in range(2)]
+    hashes = [hash_password(password) for password in passwords]
     with database.write() as session:
         scopes = frozenset({Scope.PERSONS, Scope.CHECKS, Scope.NOTICES})
         _, client = add_client(session, "demo-population-system", scopes=scopes)
-        officers = [
-            add_officer(session, login, name=name, role=role, division_code=AUTHORITY)[1]
-            for login, name, role in (
-                (FIRST_OFFICER, "示例民警甲", Role.OFFICER),
-                (SECOND_OFFICER, "示例民警乙", Role.SUPERVISOR),
-            )
-        ]
-    return Keys(client, *officers)
+        for (login, name, role), hashed in zip(OFFICERS, hashes, strict=True):
+            officer = add_account(session, login, name=name, role=role, division_code=AUTHORITY)
+            session.add(LocalAccount(officer_id=officer.id, password_hash=hashed, password_set_at=now()))
+    return Keys(client, *passwords)
 
 
 class PopulationSystem:

@@ -26,8 +26,8 @@ from service.settings import Settings
 
 DROPPED_BYTES = 2**18
 DROP_S = 1.0
-"""How much of a refused request's body is thrown away unread, so that a sender who is still writing gets to see
-the answer; after that the connection is closed."""
+"""How much of a refused request's body is thrown away unread, so that a sender who is still writing gets to
+see the answer; after that the connection is closed."""
 
 log = structlog.get_logger("service.access")
 
@@ -82,8 +82,8 @@ def leaves(routes: Iterable[BaseRoute]) -> Iterator[Route | Mount]:
     """Return every route, those of included routers too.
 
     Args:
-        routes: Of an application or a router. FastAPI keeps an included router as one route; ours are included
-            without a prefix, so the paths of its own routes are whole.
+        routes: Of an application or a router. FastAPI keeps an included router as one route; ours are
+            included without a prefix, so the paths of its own routes are whole.
     """
     for route in routes:
         if isinstance(route, Route | Mount):
@@ -140,7 +140,7 @@ def _caller(request: Request) -> Actor:
 
 
 def _certified(request: Request) -> Actor | None:
-    """Find the client whose certificate a trusted proxy has verified; anybody else's word counts for nothing."""
+    """Find the client whose certificate a trusted proxy has verified; no other word counts."""
     settings: Settings = request.app.state.settings
     header = settings.client_certificate_header
     subject = request.headers.get(header, "") if header else ""

@@ -22,8 +22,8 @@ FREE_ATTEMPTS = 5
 
 FIRST_WAIT_S = 30.0
 LONGEST_WAIT_S = 900.0
-"""Seconds; each further failure doubles the wait. At its longest it leaves a stranger 96 guesses a day, which is
-nothing against 12 characters, and an officer on a new browser waits a quarter of an hour."""
+"""Seconds; each further failure doubles the wait. At its longest it leaves a stranger 96 guesses a day, which
+is nothing against 12 characters, and an officer on a new browser waits a quarter of an hour."""
 
 BROWSER_DAYS = 180
 """Days that a browser is known after its last sign-in."""

@@ -1,4 +1,4 @@
-"""Officers whom the provider of single sign-on vouches for: whose account it is, with which role and division."""
+"""Officers whom the provider of single sign-on vouches for: whose account, with which role and division."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ HIGHEST_FIRST = (Role.SUPERVISOR, Role.OFFICER, Role.AUDITOR, Role.OPERATOR)
 
 
 def sign_in(session: Session, claims: Mapping[str, Any], visit: Visit, *, settings: Settings) -> Opened:
-    """Begin a session for whoever the provider vouches for; the second factor is the provider's to ask for.
+    """Begin a session for whoever the provider vouches for; a second factor is the provider's to ask for.
 
     An account is bound to the provider's subject at the first sign-in: another subject with the same login is
     refused from then on.
@@ -36,7 +36,7 @@ def sign_in(session: Session, claims: Mapping[str, Any], visit: Visit, *, settin
         settings: How claims are understood.
 
     Raises:
-        ProviderRefusedError: There is no account, the claims give no role or division, or it is another's login.
+        ProviderRefusedError: No account, no role or division in the claims, or another's login.
         UnauthenticatedError: The account is disabled.
     """
     subject = f"{claims['iss']}#{claims['sub']}"[:512]

@@ -6,11 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 LIMIT = 20
-"""Failures of one address within the window, after which it has to wait: the officers of a station may share one."""
+"""Failures of one address within the window, after which it has to wait; the officers of a station may share
+an address."""
 
 WINDOW_S = 300.0
-"""How long a failure counts. Accounts have waits of their own (`service.auth.backoff`); this stops whoever tries one
-password on many accounts. Keys have 256 random bits, so there it protects the log more than the keys."""
+"""How long a failure counts. Accounts have waits of their own (`service.auth.backoff`); this stops whoever
+tries one password on many accounts. Keys have 256 random bits, so there it is the log that is protected.
+"""
 
 ADDRESSES = 10_000
 """Addresses remembered; beyond it the one that failed longest ago is forgotten."""

@@ -1,7 +1,7 @@
 """Signing in at an OpenID Connect provider: authorization code flow with PKCE, state and nonce.
 
-Sources: OpenID Connect Core 1.0 sections 3.1.2 and 3.1.3.7, Discovery 1.0, RP-Initiated Logout 1.0; RFC 7636 (PKCE);
-RFC 9700 (security of OAuth 2.0).
+Sources: OpenID Connect Core 1.0 sections 3.1.2 and 3.1.3.7, Discovery 1.0, RP-Initiated Logout 1.0; RFC 7636
+(PKCE); RFC 9700 (security of OAuth 2.0).
 """
 
 import hmac
@@ -35,7 +35,7 @@ LEEWAY_S = 60
 """Seconds that the two clocks may differ."""
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-"""Signatures that are taken: asymmetric ones only, never `none`, and never one that the token itself chooses."""
+"""Signatures that are taken: asymmetric ones only, and never one that the token itself chooses."""
 
 CALLBACK = "/sign-in/oidc/callback"
 
@@ -71,7 +71,7 @@ class Attempt:
 
     @classmethod
     def fresh(cls) -> "Attempt":
-        """Make one of random values: 256 bits each, the verifier's 64 characters within RFC 7636's 43 to 128."""
+        """Make one of random values: 256 bits and more; the verifier has RFC 7636's 43 to 128 characters."""
         return cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48))
 
     def as_text(self) -> str:
@@ -195,7 +195,7 @@ class Provider:
         return OAuth2Client(
             client_id=self._settings.oidc_client_id,
             client_secret=secret.get_secret_value() if secret is not None else None,
-            token_endpoint_auth_method="client_secret_basic" if secret is not None else "none",  # noqa: S106
+            token_endpoint_auth_method="client_secret_basic" if secret is not None else "none",
             scope=self._settings.oidc_scopes,
             redirect_uri=self._settings.public_url.rstrip("/") + CALLBACK,
             code_challenge_method="S256",

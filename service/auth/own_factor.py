@@ -68,7 +68,7 @@ def renew_codes(session: Session, actor: Actor, code: str, visit: Visit) -> list
 
 
 def remove(session: Session, visitor: SignedIn, code: str, visit: Visit, *, must_set_up: bool) -> bool:
-    """Give the factor up and sign out every other browser; False if the code is wrong or somebody has to wait.
+    """Give the factor up and sign out every other browser; False if the code is wrong or it is too early.
 
     Args:
         session: A transaction.

@@ -5,16 +5,19 @@ for, nothing expires by the calendar, and what everybody tries first is refused.
 """
 
 import threading
+import tomllib
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from service.errors import OverloadedError
+
+COMMON = Path(__file__).parent / "common_passwords.toml"
 
 SHORTEST, LONGEST = 12, 128
 """Characters. NIST SP 800-63B-4 asks for 8 beside a second factor and 15 without one; 12 lies between because
@@ -28,7 +31,7 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len
 RFC 9106's low-memory choice (64 MiB, 4 lanes) would take the processors away from running checks."""
 
 AT_ONCE = 2
-"""Hashes computed at the same time in one process: 38 MiB and two processors at most, however many sign in."""
+"""Hashes computed at once in one process: 38 MiB and two processors at most, however many sign in."""
 
 WAIT_S = 5.0
 """Seconds that a sign-in waits for its turn before it is answered with 503."""
@@ -70,8 +73,8 @@ def fault_of(password: str, *, login: str) -> str | None:
 @cache
 def common_passwords() -> frozenset[str]:
     """Return what everybody tries first, case folded."""
-    text = files("service.auth").joinpath("common_passwords.txt").read_text(encoding="utf-8")
-    return frozenset(line.casefold() for line in text.split("\n") if line and not line.startswith("#"))
+    table = tomllib.loads(COMMON.read_text(encoding="utf-8"))
+    return frozenset(str(password).casefold() for password in table["passwords"])
 
 
 def hash_password(password: str) -> str:

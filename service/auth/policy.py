@@ -8,8 +8,8 @@ every role and a foreign division, and fails for an address without a row and fo
     "GET /v1/…": clients(Scope.PERSONS)            a client's key with this scope
     "GET /v1/…": keys(*CASE_ROLES)                 an officer's access key, for their tools
     "GET /…":    pages(*CASE_ROLES)                a signed-in browser
-    …            .divided()                        what it shows belongs to a division: `in_division` is asked by
-                                                   the service, and the test sends a foreign officer
+    …            .divided()                        what it shows belongs to a division: the service asks
+                                                   `in_division`, and the test sends a foreign officer
 
 Roles of those who see portraits, names or cases are `CASE_ROLES`; operators and auditors never do.
 """
@@ -85,6 +85,8 @@ def pages(*roles: Role) -> Rule:
 
 
 CASE_ROLES = (Role.OFFICER, Role.SUPERVISOR)
+NOTICE_ROLES = (*CASE_ROLES, Role.OPERATOR)
+SENDER_ROLES = (Role.SUPERVISOR, Role.OPERATOR)
 ANYBODY = Rule(Proof.NONE)
 EVERY_ROLE = pages(*Role)
 SETTING_UP = replace(EVERY_ROLE, stages=frozenset({SignInStage.FULL, SignInStage.SET_UP}))
@@ -103,6 +105,23 @@ POLICY: dict[str, Rule] = {
     "GET /v1/notices": clients(Scope.NOTICES),
     "GET /v1/notices/{notice_id}": clients(Scope.NOTICES),
     "POST /v1/notices/{notice_id}/acknowledgement": clients(Scope.NOTICES),
+    "GET /notices": pages(*NOTICE_ROLES),
+    "GET /notices/{notice_id:uuid}": pages(*NOTICE_ROLES).divided(),
+    "GET /notices/{notice_id:uuid}/letter.pdf": pages(*CASE_ROLES).divided(),
+    "POST /notices/{notice_id:uuid}/acknowledgement": pages(*CASE_ROLES).divided(),
+    "POST /notices/{notice_id:uuid}/deliveries/{delivery_id:int}/resend": pages(*SENDER_ROLES).divided(),
+    "POST /notices/{notice_id:uuid}/deliveries/{delivery_id:int}/release": pages(*SENDER_ROLES).divided(),
+    # The register of doubtful persons.
+    "GET /register": pages(*CASE_ROLES),
+    "POST /register/export": pages(*CASE_ROLES),
+    "GET /register/{person_id}": pages(*CASE_ROLES).divided(),
+    "POST /register/{person_id}/number": pages(*CASE_ROLES).divided(),
+    "POST /register/{person_id}/visits": pages(*CASE_ROLES).divided(),
+    # Figures.
+    "GET /v1/statistics/monthly": keys(*Role, scopes=frozenset({Scope.STATISTICS})),
+    "GET /statistics": EVERY_ROLE,
+    "GET /statistics/file": EVERY_ROLE,
+    "POST /statistics/close": pages(*SENDER_ROLES),
     # Cases, over the API.
     "GET /v1/cases": keys(*CASE_ROLES),
     "GET /v1/cases/{case_id}": keys(*CASE_ROLES).divided(),
@@ -110,10 +129,10 @@ POLICY: dict[str, Rule] = {
     "POST /v1/cases/{case_id}/release": keys(*CASE_ROLES).divided(),
     "POST /v1/cases/{case_id}/decisions": keys(*CASE_ROLES).divided(),
     "POST /v1/cases/{case_id}/confirmation": keys(*CASE_ROLES).divided(),
-    "POST /v1/cases/{case_id}/reopen": keys(*CASE_ROLES).divided(),
+    "POST /v1/cases/{case_id}/reopen": keys(Role.SUPERVISOR).divided(),
     "POST /v1/cases/next": keys(*CASE_ROLES),
     "POST /v1/cases/{case_id}/appeals": keys(*CASE_ROLES).divided(),
-    "POST /v1/cases/{case_id}/appeals/{appeal_id}/dismissal": keys(*CASE_ROLES).divided(),
+    "POST /v1/cases/{case_id}/appeals/{appeal_id}/dismissal": keys(Role.SUPERVISOR).divided(),
     "POST /v1/cases/{case_id}/attachments": keys(*CASE_ROLES).divided(),
     "GET /v1/cases/{case_id}/attachments/{attachment_id}": keys(*CASE_ROLES).divided(),
     "DELETE /v1/cases/{case_id}/attachments/{attachment_id}": keys(*CASE_ROLES).divided(),

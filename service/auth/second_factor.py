@@ -86,7 +86,7 @@ def confirm(session: Session, officer_id: UUID, code: str) -> list[str] | None:
 
 
 def take_code(session: Session, officer_id: UUID, code: str) -> bool:
-    """Tell whether a code is right, and use it up: no code is taken twice, nor one older than the last taken."""
+    """Tell whether a code is right, and use it up: none is taken twice, nor one older than the last."""
     account = _account(session, officer_id)
     if account.totp_secret is None:
         return False

@@ -160,7 +160,7 @@ def note_use(session: Session, session_id: UUID) -> None:
 
 
 def end_session(session: Session, token: str) -> SignInMethod | None:
-    """Sign a browser out, on record, and tell how it had been signed in; one that is out already is no error."""
+    """Sign a browser out, on record, and tell how it was signed in; one that is out already is no error."""
     stored = session.get(PageSession, hash_secret(token))
     if stored is None:
         return None

@@ -28,7 +28,7 @@ from service.settings import Settings
 from service.tables import LocalAccount, Officer, PageSession, now
 
 MOST_CODES = 5
-"""Wrong codes after which the password has to be given again; each also counts towards the account's waits."""
+"""Wrong codes after which the password has to be given again; each counts towards the account's waits."""
 
 
 class PasswordFaultError(Exception):

@@ -16,7 +16,7 @@ from service.settings import Settings
 
 LANGUAGE_COOKIE = "oneperson_language"
 BROWSER_COOKIE = "oneperson_browser"
-"""Says that an officer has signed in with this browser before; it opens nothing, see `service.auth.backoff`."""
+"""Says that an officer has signed in with this browser; it opens nothing, see `service.auth.backoff`."""
 
 LANGUAGE_COOKIE_S = 365 * 24 * 3600
 LONGEST_NEXT = 500

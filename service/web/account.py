@@ -17,7 +17,7 @@ from service.auth.sessions import (
     sessions_of,
 )
 from service.auth.signing_in import PasswordFaultError
-from service.dependencies import StoredIn, Transaction, View
+from service.dependencies import Transaction
 from service.errors import InvalidRequestError, OverloadedError, UnauthenticatedError
 from service.tables import LocalAccount
 from service.web.access import ProtectedForm, Visitor, safe_next, session_token, set_session_cookies, visit_of
@@ -41,7 +41,7 @@ METHODS = {
 
 
 @router.get("")
-def account_page(request: Request, visitor: Visitor, session: View) -> Response:
+def account_page(request: Request, visitor: Visitor) -> Response:
     """Show the account."""
     return _page(request, visitor, done=DONE.get(request.query_params.get("done", "")))
 
@@ -86,7 +86,7 @@ def end_all(visitor: Visitor, _form: ProtectedForm, session: Transaction) -> Res
 
 
 @router.get("/second-factor")
-def factor_page(request: Request, visitor: Visitor, stored_in: StoredIn, wanted: Wanted = None) -> Response:
+def factor_page(request: Request, visitor: Visitor, wanted: Wanted = None) -> Response:
     """Show how to set the second factor up, or that it is."""
     return _factor_page(request, visitor, wanted)
 

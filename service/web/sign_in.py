@@ -19,7 +19,7 @@ from service.auth.sessions import (
     record_failure,
 )
 from service.auth.signing_in import Opened, PasswordFaultError, SigningIn, WrongCodeError
-from service.dependencies import StoredIn, Transaction
+from service.dependencies import Transaction
 from service.errors import OverloadedError, UnauthenticatedError
 from service.language import LANGUAGES
 from service.web.access import (

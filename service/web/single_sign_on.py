@@ -47,8 +47,8 @@ def go_to_provider(request: Request) -> Response:
 def come_back(request: Request) -> Response:
     """Take what the provider sent back, and begin the session.
 
-    The answer is a page that goes on by itself: after a redirect that began at another site browsers do not send
-    the session's strict cookie.
+    The answer is a page that goes on by itself: after a redirect that began at another site browsers do not
+    send the session's strict cookie.
     """
     settings: Settings = request.app.state.settings
     attempt = Attempt.from_text(request.cookies.get(cookie_name(ATTEMPT_COOKIE, settings)))

@@ -124,7 +124,7 @@ def _image(person: int, shot: int) -> dict[str, str]:
 
 @contextmanager
 def live_service(settings: Settings) -> Iterator[LiveService]:
-    """Serve on a free port of the loopback address; officers sign in with a password alone unless a test wants more."""
+    """Serve on a free port of the loopback address; a password alone signs officers in."""
     app = create_app(settings.model_copy(update={"second_factor": "optional"}))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -1,16 +1,20 @@
 """`oneperson client` and `oneperson officer`, on both databases."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
+from service.auth.backoff import Visit
 from service.auth.service import Role, authenticate
-from service.auth.sessions import start_session
+from service.auth.sessions import find_session
+from service.auth.signing_in import SigningIn
 from service.database import Database
 from service.errors import UnauthenticatedError
-from service.tables import AuditEvent, Credential, Officer, PageSession, now
+from service.settings import Settings
+from service.tables import AuditEvent, Credential, LocalAccount, PageSession, now
 from tests.scripts.commands import Operator
 
 
@@ -96,27 +100,74 @@ def test_a_name_that_is_taken_and_one_that_is_unknown_are_told(operator: Operato
     assert "oneperson client list" in unknown.err
 
 
+def test_rotated_key_works_until_its_overlap_ends(operator: Operator, database: Database) -> None:
+    old = operator.types("client", "add", "population", "--scope", "checks").out.strip()
+    new = operator.types("client", "rotate", "population", "--overlap-hours", "2").out.strip()
+    assert not refused(database, old)
+    assert not refused(database, new)
+    assert "ending" in operator.types("client", "list").out
+    assert kinds(database) == ["client-added", "client-key-rotated"]
+    newest = operator.types("client", "rotate", "population", "--overlap-hours", "0").out.strip()
+    assert refused(database, old)
+    assert refused(database, new)
+    assert not refused(database, newest)
+    assert operator.types("client", "rotate", "nobody").code == 1
+
+
 def test_an_officers_account_works_until_it_is_disabled(operator: Operator, database: Database) -> None:
     done = operator.types(
         "officer", "add", "li", "--name", "李·明", "--role", "supervisor", "--division", "530100"
     )
     assert done.code == 0, done.err
-    key = done.out.strip()
-    with database.write() as session:
-        actor = authenticate(session, key)
-        start_session(session, session.scalars(select(Officer)).one(), hours=8)
+    code = done.out.strip()
+    assert re.fullmatch(r"([0-9A-Z]{5}-){3}[0-9A-Z]{5}", code)
+    assert "/sign-in/first" in done.err
+    settings = Settings(second_factor="off")
+    rules, visit = SigningIn(database, settings), Visit("10.0.0.1")
+    with pytest.raises(UnauthenticatedError):
+        rules.by_setup_code("li", "AAAAA-AAAAA-AAAAA-AAAAA", "a long enough sentence", visit)
+    opened = rules.by_setup_code("li", code.lower().replace("-", " "), "a long enough sentence", visit)
+    with database.read() as session:
+        actor = find_session(session, opened.token).actor
     assert (actor.kind, actor.role, actor.division_code) == ("officer", Role.SUPERVISOR, "530100")
-    assert "李·明" in operator.types("officer", "list").out
+    with pytest.raises(UnauthenticatedError):
+        rules.by_setup_code("li", code, "another long sentence", visit)
+    key = operator.types("officer", "key", "li").out.strip()
+    assert not refused(database, key)
+    assert operator.types("officer", "role", "li", "--role", "officer", "--division", "530102").code == 0
+    listed = operator.types("officer", "list").out
+    assert "李·明" in listed
+    assert "530102" in listed
     assert operator.types("officer", "disable", "li").code == 0
     assert refused(database, key)
     with database.read() as session:
         assert session.scalars(select(PageSession)).all() == []
-    assert "disabled" in operator.types("officer", "list").out
+    reset = operator.types("officer", "reset", "li")
+    assert reset.code == 1
+    assert "oneperson officer enable li" in reset.err
     assert [kind for kind in kinds(database) if kind.startswith("officer")] == [
         "officer-added",
+        "officer-changed",
+        "officer-changed",
         "officer-disabled",
     ]
     assert operator.types("officer", "disable", "nobody").code == 1
+
+
+def test_reset_takes_password_and_second_factor_back(operator: Operator, database: Database) -> None:
+    code = operator.types(
+        "officer", "add", "li", "--name", "李", "--role", "officer", "--division", "530100"
+    ).out.strip()
+    rules, visit = SigningIn(database, Settings(second_factor="off")), Visit("10.0.0.1")
+    rules.by_setup_code("li", code, "a long enough sentence", visit)
+    again = operator.types("officer", "reset", "li", "--factor")
+    assert again.code == 0, again.err
+    with pytest.raises(UnauthenticatedError):
+        rules.by_password("li", "a long enough sentence", visit)
+    with database.write() as session:
+        session.execute(update(LocalAccount).values(setup_expires_at=now() - timedelta(seconds=1)))
+    with pytest.raises(UnauthenticatedError):
+        rules.by_setup_code("li", again.out.strip(), "a long enough sentence", visit)
 
 
 def test_migrate_says_what_it_did(operator: Operator, tmp_path: Path) -> None:

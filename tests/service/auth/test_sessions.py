@@ -5,10 +5,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from service.auth.service import Role, Scope, add_client, add_officer, hash_secret
-from service.auth.sessions import end_session, find_session, officer_by_key, start_session
+from service.auth.service import Role, actor_of, add_officer, hash_secret
+from service.auth.sessions import (
+    end_own_session,
+    end_session,
+    end_sessions,
+    find_session,
+    note_use,
+    sessions_of,
+    start_session,
+)
 from service.database import Database
-from service.errors import UnauthenticatedError
+from service.errors import NotFoundError, UnauthenticatedError
 from service.tables import AuditEvent, Officer, PageSession, now
 
 
@@ -70,14 +78,34 @@ def test_ended_sessions_are_removed_when_somebody_signs_in(database: Database) -
         assert [row.token_hash for row in session.scalars(select(PageSession))] == [hash_secret(kept)]
 
 
-def test_only_keys_of_officers_sign_in(database: Database) -> None:
-    account, key = officer(database)
+def test_unused_session_ends_before_its_time(database: Database) -> None:
+    account, _key = officer(database)
+    token = started(database, account)
     with database.write() as session:
-        _client, client_key = add_client(session, "population", scopes=frozenset(Scope))
+        session.get_one(PageSession, hash_secret(token)).last_seen_at = now() - timedelta(minutes=31)
     with database.read() as session:
-        assert officer_by_key(session, key).id == account.id
+        assert find_session(session, token).is_to_be_noted
         with pytest.raises(UnauthenticatedError):
-            officer_by_key(session, client_key)
+            find_session(session, token, idle_minutes=30)
+    with database.write() as session:
+        note_use(session, find_session(session, token).session_id)
+    with database.read() as session:
+        assert not find_session(session, token, idle_minutes=30).is_to_be_noted
+
+
+def test_officer_signs_out_everywhere_else(database: Database) -> None:
+    account, _key = officer(database)
+    here, *_others = [started(database, account) for _ in range(3)]
+    with database.write() as session:
+        found = find_session(session, here)
+        assert end_sessions(session, account.id, actor=found.actor, keep=found.session_id) == 2
+        assert [one.id for one in sessions_of(session, account.id)] == [found.session_id]
+        other, _ = add_officer(session, "wang", name="王", role=Role.OFFICER, division_code="530100")
+        with pytest.raises(NotFoundError):
+            end_own_session(session, found.session_id, actor=actor_of(other))
+        end_own_session(session, found.session_id, actor=found.actor)
+    with database.read() as session, pytest.raises(UnauthenticatedError):
+        find_session(session, here)
 
 
 def test_disabled_officer_gets_no_session(database: Database) -> None:

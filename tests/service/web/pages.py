@@ -172,7 +172,7 @@ def _assert_own(page: Page) -> None:
 def sign_in(client: TestClient, key: str) -> None:
     """Give the client's browser a session of the officer whose access key this is.
 
-    Signing in itself is tested in `test_sign_in.py`; everywhere else it would only cost the time of a password hash.
+    Signing in itself is tested in `test_sign_in.py`; elsewhere it would only cost the time of a hash.
     """
     state = client.app.state  # type: ignore[attr-defined]  # typed as any ASGI application
     with state.database.write() as session:

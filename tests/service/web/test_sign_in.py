@@ -7,10 +7,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from service.auth.failures import LIMIT
 from service.auth.service import hash_secret
 from service.database import Database
-from service.tables import Officer, PageSession, now
-from tests.service.conftest import SQLITE_ONLY, ClientKeys, OfficerKeys
+from service.tables import LocalAccount, Officer, PageSession, now
+from tests.service.accounts import PASSWORD, add_local, choose, enter
+from tests.service.conftest import SQLITE_ONLY
 from tests.service.web.conftest import Desk
 from tests.service.web.pages import BROWSER, checked_page, sign_in, submit, use_language
 
@@ -24,11 +26,19 @@ def sessions(database: Database) -> list[PageSession]:
         return list(session.scalars(select(PageSession)))
 
 
+@pytest.fixture(autouse=True)
+def _password_alone(app: FastAPI) -> None:
+    """Ask for no second factor; it has tests of its own."""
+    choose(app, second_factor="optional")
+
+
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_sign_in_page_is_whole_in_both_languages(client: TestClient, language: str) -> None:
+@pytest.mark.parametrize("address", ["/sign-in", "/sign-in/first", "/signed-out"])
+def test_pages_for_signing_in_are_whole_in_both_languages(
+    client: TestClient, address: str, language: str
+) -> None:
     use_language(client, language)
-    page = checked_page(client.get("/sign-in", headers=BROWSER), language)
-    assert page.by_id("key").attributes["type"] == "password"
+    checked_page(client.get(address, headers=BROWSER), language)
 
 
 def test_pages_are_chinese_unless_the_settings_or_the_browser_say_otherwise(
@@ -40,12 +50,12 @@ def test_pages_are_chinese_unless_the_settings_or_the_browser_say_otherwise(
 
 
 def test_officer_signs_in_and_only_the_hash_of_the_token_is_stored(
-    client: TestClient, officer_key: OfficerKeys, database: Database
+    client: TestClient, database: Database
 ) -> None:
-    key = officer_key("zhang")
-    answer = client.post("/sign-in", data={"key": f"  {key}\n", "next": "/?mine=1"}, follow_redirects=False)
+    add_local(database)
+    answer = enter(client, " zhang ", next="/?mine=1")
     assert (answer.status_code, answer.headers["location"]) == (303, "/?mine=1")
-    cookie = answer.headers["set-cookie"]
+    cookie = next(one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
     assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age=28800"))
     assert "Secure" not in cookie
     token = client.cookies[COOKIE]
@@ -55,15 +65,17 @@ def test_officer_signs_in_and_only_the_hash_of_the_token_is_stored(
     assert len(token) >= 43, "256 bits"
 
 
-def test_cookie_is_bound_to_the_host_when_the_pages_are_reached_by_https(
-    app: FastAPI, client: TestClient, officer_key: OfficerKeys
+def test_cookies_are_bound_to_the_host_when_the_pages_are_reached_by_https(
+    app: FastAPI, client: TestClient, database: Database
 ) -> None:
-    app.state.settings = app.state.settings.model_copy(update={"public_url": "https://oneperson.example"})
-    answer = client.post("/sign-in", data={"key": officer_key("zhang")}, follow_redirects=False)
-    cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("__Host-oneperson_session=")
-    assert "Secure" in cookie
-    assert "Domain" not in cookie
+    choose(app, public_url="https://oneperson.example")
+    add_local(database)
+    cookies = enter(client, "zhang").headers.get_list("set-cookie")
+    assert {cookie.split("=")[0] for cookie in cookies} == {
+        "__Host-oneperson_session",
+        "__Host-oneperson_browser",
+    }
+    assert all("Secure" in cookie and "Domain" not in cookie for cookie in cookies)
 
 
 def test_signing_in_and_out_is_on_record(desk: Desk) -> None:
@@ -83,49 +95,46 @@ def test_signed_out_token_is_worthless(desk: Desk) -> None:
     assert browser.get("/", headers=BROWSER, follow_redirects=False).status_code == 303
 
 
-@pytest.mark.parametrize("flaw", ["unknown", "cut", "empty", "of a client", "disabled", "expired"])
-def test_every_failed_sign_in_looks_alike_and_is_on_record(
-    desk: Desk, client_key: ClientKeys, officer_key: OfficerKeys, database: Database, flaw: str
-) -> None:
-    key = officer_key("zhang")
+@pytest.mark.parametrize("flaw", ["unknown", "wrong", "empty", "disabled", "no password", "access key"])
+def test_every_failed_sign_in_looks_alike_and_is_on_record(desk: Desk, database: Database, flaw: str) -> None:
+    officer = add_local(database)
     with database.write() as session:
-        officer = session.scalars(select(Officer).where(Officer.login == "zhang")).one()
         if flaw == "disabled":
-            officer.disabled_at = now()
-        if flaw == "expired":
-            from service.tables import Credential
-
-            session.scalars(
-                select(Credential).where(Credential.officer_id == officer.id)
-            ).one().expires_at = now() - timedelta(seconds=1)
-    sent = {
-        "unknown": "op_0123456789abcdef_nonsense",
-        "cut": key[:-1],
-        "empty": "",
-        "of a client": client_key(),
-    }.get(flaw, key)
-    answer = desk.client.post("/sign-in", data={"key": sent}, headers=BROWSER)
+            session.get_one(Officer, officer.id).disabled_at = now()
+        if flaw == "no password":
+            session.get_one(LocalAccount, officer.id).password_hash = None
+    sent = {"wrong": PASSWORD + "x", "empty": ""}.get(flaw, PASSWORD)
+    if flaw == "access key":
+        sent = desk.officer_key("wang")
+    answer = enter(desk.client, "nobody" if flaw == "unknown" else "zhang", sent)
     page = checked_page(answer, "en")
     assert answer.status_code == 401
     assert "You could not be signed in" in page.text
-    assert key not in answer.text
+    assert PASSWORD not in answer.text
     assert "set-cookie" not in answer.headers
     (event,) = desk.events("sign-in-failed")
     assert (event.result, event.details) == ("refused", {"address": "testclient"})
+    assert event.subject == (None if flaw == "unknown" else "officer:zhang")
     assert sessions(database) == []
 
 
-def test_address_that_fails_too_often_has_to_wait(desk: Desk) -> None:
-    key = desk.officer_key("zhang")
-    for _ in range(10):
-        assert desk.client.post("/sign-in", data={"key": "op_x_y"}).status_code == 401
-    answer = desk.client.post("/sign-in", data={"key": key}, headers=BROWSER)
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) > 0
+def test_address_that_fails_too_often_has_to_wait_but_not_a_browser_that_is_known(
+    desk: Desk, database: Database
+) -> None:
+    add_local(database)
+    known = TestClient(desk.app, raise_server_exceptions=False)
+    assert enter(known, "zhang").status_code == 303
+    known.cookies.delete(COOKIE)
+    throttle = desk.app.state.sign_in_throttle
+    for _ in range(LIMIT):
+        throttle.note_failure("testclient")
+    for _ in range(2):
+        answer = enter(desk.client, "zhang")
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
     checked_page(answer, "en")
-    assert desk.client.post("/sign-in", data={"key": key}).status_code == 429
-    results = [event.result for event in desk.events("sign-in-failed")]
-    assert results == ["refused"] * 10 + ["throttled"], "who keeps trying does not fill the trail"
+    assert [event.result for event in desk.events("sign-in-failed")] == ["throttled"], "on record once"
+    assert enter(known, "zhang").status_code == 303
 
 
 def test_session_ends_by_itself_and_is_swept_by_the_next_sign_in(desk: Desk, database: Database) -> None:
@@ -154,12 +163,9 @@ def test_signed_in_browser_is_not_asked_again(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "/\tx", "x", "", "/a\nb"]
 )
-def test_sign_in_never_sends_a_browser_elsewhere(
-    client: TestClient, officer_key: OfficerKeys, wanted: str
-) -> None:
-    answer = client.post(
-        "/sign-in", data={"key": officer_key("zhang"), "next": wanted}, follow_redirects=False
-    )
+def test_sign_in_never_sends_a_browser_elsewhere(client: TestClient, database: Database, wanted: str) -> None:
+    add_local(database)
+    answer = enter(client, "zhang", next=wanted)
     assert answer.headers["location"] == "/"
 
 
@@ -173,19 +179,21 @@ def test_sign_in_never_sends_a_browser_elsewhere(
     ],
 )
 def test_form_of_another_site_is_refused(
-    client: TestClient, officer_key: OfficerKeys, sent: dict[str, str]
+    client: TestClient, database: Database, sent: dict[str, str]
 ) -> None:
-    answer = client.post("/sign-in", data={"key": officer_key("zhang")}, headers=BROWSER | sent)
+    add_local(database)
+    answer = client.post("/sign-in", data={"login": "zhang", "password": PASSWORD}, headers=BROWSER | sent)
     assert answer.status_code == 403
     assert COOKIE not in client.cookies
     checked_page(answer, "en")
 
 
 @pytest.mark.parametrize("sent", [{"origin": "http://testserver"}, {"sec-fetch-site": "same-origin"}])
-def test_form_of_our_own_page_is_taken(
-    client: TestClient, officer_key: OfficerKeys, sent: dict[str, str]
-) -> None:
-    answer = client.post("/sign-in", data={"key": officer_key("zhang")}, headers=sent, follow_redirects=False)
+def test_form_of_our_own_page_is_taken(client: TestClient, database: Database, sent: dict[str, str]) -> None:
+    add_local(database)
+    answer = client.post(
+        "/sign-in", data={"login": "zhang", "password": PASSWORD}, headers=sent, follow_redirects=False
+    )
     assert answer.status_code == 303
 
 
