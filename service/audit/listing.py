@@ -3,8 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, cast, func, literal, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    String,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from service.audit.chain import read_head
@@ -100,7 +112,7 @@ def _about(person_id: str) -> Select[tuple[int]]:
     return select(found.c[0])
 
 
-def _uuid_text(column: ColumnElement[object]) -> ColumnElement[str]:
+def _uuid_text(column: SQLColumnExpression[Any]) -> ColumnElement[str]:
     """Return a UUID as events write it; SQLite stores the 32 digits without hyphens."""
     digits = func.replace(cast(column, String), "-", "")
     cuts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
