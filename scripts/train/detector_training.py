@@ -146,6 +146,11 @@ class Training:
         self.mean = {name: value.to(self.device) for name, value in state["mean"].items()}
         torch.set_rng_state(state["random"])
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Begin with weights that were learned before, say on another province's portraits."""
+        self.net.load_state_dict(weights)
+        self.mean = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+
     def _answers(self, net: DetectorNet, batch: Batch) -> Answers:
         pictures = torch.from_numpy(batch.pictures).to(self.device).permute(0, 3, 1, 2)
         scaled = ((pictures.float() - 127.5) / 128).contiguous(memory_format=torch.channels_last)

@@ -40,6 +40,10 @@ def train(
     decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint of another training, of the same size, whose weights to begin with."),
+    ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")] = "auto",
 ) -> None:
     """Train a detector and export it; interrupted, the same command goes on from its last checkpoint."""
@@ -49,18 +53,33 @@ def train(
     cv2.setNumThreads(1)
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     plan = Plan(shape, steps, batch, peak, decay, seed)
-    training = run(unpack_scenes(scenes, work), plan, work, torch.device(chosen))
+    training = run(unpack_scenes(scenes, work), plan, work, torch.device(chosen), begin_with=begin_with)
     gap = export_detector(training.averaged(), work / MODEL_FILE)
     print(f"{work / MODEL_FILE}: differs from torch by at most {gap:.1e}")
 
 
-def run(scenes: Scenes, plan: Plan, work: Path, device: torch.device) -> Training:
-    """Train by a plan, from the last checkpoint of the same plan if there is one."""
+def run(
+    scenes: Scenes, plan: Plan, work: Path, device: torch.device, *, begin_with: Path | None = None
+) -> Training:
+    """Train by a plan.
+
+    Args:
+        scenes: What is trained on.
+        plan: How long, and so on.
+        work: Where checkpoint and log are kept; a checkpoint of the same plan, but for its steps, is gone
+            on from.
+        device: Where the net is trained.
+        begin_with: Checkpoint of another training; its averaged weights are begun with instead of random
+            ones, when there is nothing to go on from.
+    """
     training = Training(plan, device)
     checkpoint = work / CHECKPOINT_FILE
+    if begin_with is not None and not checkpoint.is_file():
+        training.begin_with(torch.load(begin_with, map_location="cpu", weights_only=True)["mean"])
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if state["plan"] != asdict(plan):
+        # How long is trained may be changed on the way: the rate of learning then falls sooner or later.
+        if state["plan"] | {"steps": plan.steps} != asdict(plan):
             raise typer.BadParameter(f"{checkpoint} belongs to another plan: {state['plan']}; move it away")
         training.load(state)
     batches = Batches(scenes, size=plan.batch, seed=plan.seed)

@@ -64,7 +64,7 @@ def test_answers_that_are_right_cost_next_to_nothing_and_wrong_ones_more() -> No
     assigned[0, 3] = 0
 
     def cost(*, shift: float, sure: float) -> float:
-        logits = torch.full((1, 10), -sure)
+        logits = torch.full((1, 10), -float(sure))
         logits[0, 3] = sure
         answers = Answers(logits, (boxes + shift).expand(1, 10, 4), (points + shift).expand(1, 10, 5, 2))
         return float(losses(answers, Wanted(assigned, boxes, points)).total())
