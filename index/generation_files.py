@@ -213,7 +213,7 @@ def _opened(file: BinaryIO, frames: _Frames) -> NDArray[Any]:
         EOFError: Frames are missing.
     """
     array = _empty(frames.cipher.open(bytes(frames.read(file)), context=frames.context(0)))
-    body = memoryview(array.reshape(-1).view(np.uint8))
+    body = array.reshape(-1).view(np.uint8).data
     number = 1
     for start in range(0, len(body), CHUNK_BYTES):
         part = body[start : start + CHUNK_BYTES]

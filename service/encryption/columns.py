@@ -18,7 +18,7 @@ BATCH = 500
 """Rows of one transaction: another writer waits some hundredths of a second at most."""
 
 
-SealedRow = Row[Any]
+SealedRow = Row[*tuple[Any, ...]]
 """The values of a row's primary key, then its sealed bytes."""
 
 
@@ -82,7 +82,7 @@ def older(
 
 def replace(session: Session, sealed: SealedColumn, row: SealedRow, fresh: bytes) -> None:
     """Put fresh bytes in the place of those that were read, unless the row was changed or erased since."""
-    *keys, before = row
+    before, keys = row[-1], tuple(row)[:-1]
     is_this = and_(*(column == value for column, value in zip(sealed.keys, keys, strict=True)))
     changed = update(sealed.column.class_).where(is_this, sealed.column == before)
     session.execute(
@@ -96,7 +96,7 @@ def opened(vault: Vault, sealed: SealedColumn, row: SealedRow) -> bytes:
     Raises:
         SealBrokenError: They were altered or moved.
     """
-    *keys, content = row
+    content, keys = row[-1], tuple(row)[:-1]
     return vault.open(sealed.purpose, sealed.row(*keys), content)
 
 

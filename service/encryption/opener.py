@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidTag
 
 from service.encryption.algorithms import TAG_BYTES, Aead
-from service.encryption.sealing import HEADER_BYTES, Place, key_number, nonce_of
+from service.encryption.sealing import HEADER_BYTES, bound_to, key_number, nonce_of
 from service.errors import SealBrokenError
 
 
@@ -26,7 +26,7 @@ class Opener:
         """
         cipher = self._cipher_of(sealed)
         try:
-            return cipher.open(nonce_of(sealed), memoryview(sealed)[HEADER_BYTES:], Place(purpose, row).bound)
+            return cipher.open(nonce_of(sealed), memoryview(sealed)[HEADER_BYTES:], bound_to(purpose, row))
         except InvalidTag:
             raise broken() from None
 
@@ -36,7 +36,7 @@ class Opener:
         if len(sealed) - HEADER_BYTES - TAG_BYTES != len(target):
             raise broken()
         try:
-            cipher.open_into(nonce_of(sealed), sealed[HEADER_BYTES:], Place(purpose, row).bound, target)
+            cipher.open_into(nonce_of(sealed), sealed[HEADER_BYTES:], bound_to(purpose, row), target)
         except InvalidTag:
             raise broken() from None
 

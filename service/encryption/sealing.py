@@ -9,8 +9,6 @@ A data key seals in one process only, whose counter begins at 0 and never goes b
 can occur twice under a key (NIST SP 800-38D, 8.2.1), also after a crash, a fork or a restored backup.
 """
 
-from dataclasses import dataclass
-
 from service.encryption.algorithms import NONCE_BYTES, TAG_BYTES
 
 MAGIC = b"OPE1"
@@ -20,22 +18,14 @@ OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 _PAD = bytes(NONCE_BYTES - 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What sealed bytes belong to; opened for any other place they are refused.
+def bound_to(purpose: str, row: str) -> bytes:
+    """Return the associated data of sealed bytes: opened for any other place they are refused.
 
-    Attributes:
+    Args:
         purpose: What kind of thing it is, such as `template`.
         row: Which one, unchanging: the key of its row.
     """
-
-    purpose: str
-    row: str
-
-    @property
-    def bound(self) -> bytes:
-        """The associated data."""
-        return f"{self.purpose}\0{self.row}".encode()
+    return f"{purpose}\0{row}".encode()
 
 
 def header(number: int, counter: int) -> bytes:
@@ -45,11 +35,11 @@ def header(number: int, counter: int) -> bytes:
 
 def nonce_of(head: bytes | memoryview) -> bytes:
     """Return the nonce that a header tells."""
-    return _PAD + bytes(head[8:16])
+    return _PAD + head[8:16]
 
 
 def key_number(head: bytes | memoryview) -> int | None:
     """Return the number of the data key, or None where no sealed bytes begin here."""
-    if len(head) < HEADER_BYTES or bytes(head[:4]) != MAGIC:
+    if head[:4] != MAGIC or len(head) < HEADER_BYTES:
         return None
     return int.from_bytes(head[4:8], "big")

@@ -15,7 +15,7 @@ from service.encryption.algorithms import Aead, Algorithm, aead
 from service.encryption.carried import CarriedKeys, WrappedKey, wrap_binding
 from service.encryption.keys import KeyRing, MasterKey, key_file, load_keys
 from service.encryption.opener import Opener, broken
-from service.encryption.sealing import Place, header, nonce_of
+from service.encryption.sealing import bound_to, header, nonce_of
 from service.errors import KeyMissingError, SettingsError
 from service.settings import Settings
 from service.tables import DataKey, EncryptionState
@@ -72,7 +72,7 @@ class Vault(Opener):
         """
         own = self._sealing()
         head = header(own.number, next(own.counter))
-        return head + own.cipher.seal(nonce_of(head), plain, Place(purpose, row).bound)
+        return head + own.cipher.seal(nonce_of(head), plain, bound_to(purpose, row))
 
     def prepare(self) -> None:
         """Make sure that there is a data key to seal with; never call it within a transaction.

@@ -40,7 +40,7 @@ def everything(folder: Path) -> dict[Path, bytes]:
 
 def check(address: str, key: str, picture: bytes) -> dict[str, object]:
     body = {
-        "transaction": {"id": "T1", "type": "household-transfer", "authority": "530102"},
+        "transaction": {"id": "T1", "type": "household-transfer-in", "authority": "530102"},
         "portrait": base64.b64encode(picture).decode(),
     }
     answer = httpx.post(

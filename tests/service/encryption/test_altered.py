@@ -126,8 +126,8 @@ def test_a_template_in_another_persons_row_is_not_served_and_the_doctor_names_bo
             first.vector, second.vector = second.vector, first.vector
         # The running gallery has what was enrolled; it goes on until it has to read the rows again.
         assert post_check(client, headers, "T1", portrait(1, 1)).json()["candidates"][0]["person_id"] == "P1"
-        for person in ("P1", "P2"):
-            answer = post_check(client, headers, f"T-{person}", person_id=person)
+        for name in ("P1", "P2"):
+            answer = post_check(client, headers, f"T-{name}", person_id=name)
             assert answer.status_code == 503
             assert answer.json()["type"] == "/problems/gallery-not-ready"
         assert post_check(client, headers, "T3", person_id="P3").status_code == 201
@@ -137,10 +137,7 @@ def test_a_template_in_another_persons_row_is_not_served_and_the_doctor_names_bo
 
 
 @SQLITE_ONLY
-def test_a_key_that_is_gone_while_the_service_runs_shows_in_readyz(
-    settings: Settings, database: Database
-) -> None:
-
+def test_a_key_that_is_not_given_shows_in_readyz(settings: Settings, database: Database) -> None:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert client.get("/readyz").json()["parts"]["encryption"]["ready"]
         with database.write() as session:
