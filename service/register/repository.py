@@ -170,7 +170,7 @@ def _conditions(wanted: RegisterFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _persons_in_cases(states: Collection[str]) -> CompoundSelect[tuple[str | None]]:
+def _persons_in_cases(states: Collection[str]) -> CompoundSelect[Any]:
     """Whoever is the subject or a candidate of a case in one of these states."""
     subjects = select(Case.subject_person_id).where(
         Case.state.in_(states), Case.subject_person_id.is_not(None)
@@ -191,7 +191,9 @@ def tallies(session: Session, person_ids: Sequence[str]) -> dict[str, Tally]:
     states = _case_states(session, person_ids)
     return {
         person_id: Tally(
-            *checks.get(person_id, (0, None, None)),
+            checks=checks[person_id][0] if person_id in checks else 0,
+            last_check_at=checks[person_id][1] if person_id in checks else None,
+            last_outcome=checks[person_id][2] if person_id in checks else None,
             visits=visits.get(person_id, 0),
             notices=notices.get(person_id, 0),
             case_states=frozenset(states.get(person_id, ())),
@@ -208,7 +210,9 @@ def _last_checks(session: Session, person_ids: Sequence[str]) -> dict[str, tuple
     )
     found: dict[str, tuple[int, datetime, str]] = {}
     for person_id, created_at, outcome in session.execute(query):
-        found[person_id] = (found.get(person_id, (0,))[0] + 1, created_at, outcome)
+        if person_id is not None:
+            before = found[person_id][0] if person_id in found else 0
+            found[person_id] = (before + 1, created_at, outcome)
     return found
 
 
@@ -232,7 +236,8 @@ def _case_states(session: Session, person_ids: Sequence[str]) -> dict[str, set[s
     )
     for query in (subjects, candidates):
         for person_id, state in session.execute(query):
-            found.setdefault(person_id, set()).add(state)
+            if person_id is not None:
+                found.setdefault(person_id, set()).add(state)
     return found
 
 

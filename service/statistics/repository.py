@@ -46,7 +46,7 @@ def flag_events(session: Session, month: Month) -> Sequence[tuple[str, str, str,
         .where(Event.month <= str(month))
         .group_by(Event.month, Event.region, Event.kind)
     )
-    return [tuple(row) for row in session.execute(query)]
+    return [(row[0], row[1], row[2], row[3]) for row in session.execute(query)]
 
 
 def repeated_events(session: Session, month: Month) -> Iterator[tuple[str, str, str, str]]:

@@ -13,7 +13,8 @@ from service.tables.base import Base, UtcDateTime, now
 
 def _authority_region(context: DefaultExecutionContext) -> str:
     """Count a check where its authority is, unless the subject's own division is known."""
-    return str(context.get_current_parameters()["authority"])[:6]
+    values = context.get_current_parameters()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    return str(values["authority"])[:6]
 
 
 class Check(Base):
