@@ -175,10 +175,14 @@ def _opened(path: Path, *, strict: bool) -> _Source | None:
 
 
 def _face(path: Path) -> TTFont:
-    """Open a font; of a collection the face for simplified Chinese, else the first."""
+    """Open a font; of a collection the face for simplified Chinese, else the first.
+
+    The file is read whole: it stays open no longer, whether it is a font or not.
+    """
+    file = io.BytesIO(path.read_bytes())
     if path.suffix.lower() != ".ttc":
-        return TTFont(path, lazy=True)
-    faces = TTCollection(path, lazy=True).fonts
+        return TTFont(file, lazy=True)
+    faces = TTCollection(file, lazy=True).fonts
     for face in faces:
         if str(face["name"].getDebugName(1)).endswith((" SC", " CN")):
             return face
