@@ -13,6 +13,7 @@ from service.auth.sessions import find_session
 from service.auth.signing_in import SigningIn
 from service.database import Database
 from service.errors import UnauthenticatedError
+from service.schema import newest_revision
 from service.settings import Settings
 from service.tables import AuditEvent, Credential, LocalAccount, PageSession, now
 from tests.scripts.commands import Operator
@@ -34,7 +35,8 @@ def operator(
 
 def kinds(database: Database) -> list[str]:
     with database.read() as session:
-        return list(session.scalars(select(AuditEvent.kind).order_by(AuditEvent.id)))
+        known = session.scalars(select(AuditEvent.kind).order_by(AuditEvent.id))
+        return [kind for kind in known if not kind.startswith("audit-")]
 
 
 def refused(database: Database, key: str) -> bool:
@@ -173,4 +175,4 @@ def test_reset_takes_password_and_second_factor_back(operator: Operator, databas
 def test_migrate_says_what_it_did(operator: Operator, tmp_path: Path) -> None:
     assert "already" in operator.types("migrate").out
     operator.set("database_url", f"sqlite:///{tmp_path / 'fresh.db'}")
-    assert "from revision none to 0001" in operator.types("migrate").out
+    assert f"from revision none to {newest_revision()}" in operator.types("migrate").out

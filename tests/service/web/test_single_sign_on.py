@@ -1,6 +1,5 @@
 """Single sign-on against a real provider that runs beside the test."""
 
-import json
 import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
@@ -18,8 +17,6 @@ from sqlalchemy import select
 from service.auth import oidc
 from service.auth.oidc import Provider
 from service.database import Database
-from service.errors import SettingsError
-from service.settings import Settings
 from service.tables import AuditEvent, Officer
 from tests.service.accounts import PASSWORD, add_local, choose, enter
 from tests.service.conftest import SQLITE_ONLY
@@ -217,17 +214,3 @@ def test_without_a_provider_there_is_no_such_page(app: FastAPI, client: TestClie
     use(app, oidc_issuer=None)
     assert client.get("/sign-in/oidc").status_code == 404
     assert "/sign-in/oidc" not in client.get("/sign-in", headers=BROWSER).text
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"oidc_issuer": "http://provider.example", "oidc_client_id": "x"}, "not https"),
-        ({"oidc_issuer": "https://provider.example"}, "ONEPERSON_OIDC_CLIENT_ID"),
-        ({"oidc_issuer": "https://p.example", "oidc_client_id": "x", "oidc_provision": True}, "ROLE_CLAIM"),
-        ({"oidc_issuer": "https://p.example", "oidc_client_id": "x", "oidc_role_claim": "g"}, "OIDC_ROLES"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_told(settings: dict[str, object], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
-        Provider(Settings.model_validate(json.loads(json.dumps(settings))))
