@@ -26,7 +26,8 @@ NAMES = (
     *("NotoSerifCJK-Regular.ttc", "NotoSerifCJKsc-Regular.otf", "NotoSerifSC-Regular.otf"),
     *("SourceHanSerifSC-Regular.otf", "SourceHanSerif-Regular.ttc", "simsun.ttc", "uming.ttc"),
     *("NotoSansCJK-Regular.ttc", "SourceHanSansSC-Regular.otf", "wqy-zenhei.ttc", "wqy-microhei.ttc"),
-    *("simsunb.ttf", "HanaMinA.ttf", "HanaMinB.ttf", "PlangothicP1-Regular.ttf", "PlangothicP2-Regular.ttf"),
+    *("simsunb.ttf", "HanaMinA.ttf", "HanaMinB.ttf", "PlangothicP1-Regular.ttf"),
+    "PlangothicP2-Regular.ttf",
 )
 """Files in the order of preference: imitation Song (GB/T 9704 prescribes it), Song, Gothic; the last ones
 have the rare characters of GB 18030."""
@@ -41,7 +42,8 @@ STAND_IN = "〓"
 """Printed for a character without a glyph, as Chinese printers do; its code follows it."""
 
 MIDDLE_DOT, VIEWERS_DOT = "\u00b7", "\u30fb"
-"""The separator within names, and where Adobe's UniGB-UCS2-H, by which viewers' fonts are addressed, has it."""
+"""The separator within names, and where Adobe's UniGB-UCS2-H, by which viewers' fonts are
+addressed, has it."""
 
 
 @dataclass(frozen=True, slots=True)

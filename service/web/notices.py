@@ -7,15 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from service.audit.service import AuditKind, record
 from service.auth.service import Role
+from service.auth.sessions import SignedIn
 from service.dependencies import Transaction
 from service.errors import InvalidRequestError, NoticeStateError
 from service.notices.overview import (
     ACKNOWLEDGERS,
     SENDERS,
+    OverviewLine,
     OverviewQuery,
     Progress,
     acknowledge_by_officer,
@@ -71,12 +74,21 @@ def notice_page(request: Request, notice_id: UUID, visitor: Visitor, session: Tr
     """Show one notice, on record."""
     line = visible_notice(session, notice_id, actor=visitor.actor)
     record(session, AuditKind.NOTICE_VIEWED, actor=visitor.actor, subject=f"notice:{notice_id}")
+    return _page(request, line, visitor, session)
+
+
+def _page(
+    request: Request, line: OverviewLine, visitor: SignedIn, session: Session, *, unsent: str | None = None
+) -> Response:
+    """Render a notice; `unsent` is an answer that was typed and could not be recorded."""
     words, role, notice = words_of(request), visitor.actor.role, line.notice
     told = request.query_params.get("told", "")
     return render(
         request,
         "notice.html",
+        status=200 if unsent is None else 422,
         visitor=visitor,
+        address=f"/notices/{notice.id}",
         notice=notice,
         shown=line_of(line, words),
         facts=notice_facts(notice, words),
@@ -89,27 +101,29 @@ def notice_page(request: Request, notice_id: UUID, visitor: Visitor, session: Tr
         earliest=earliest_day(notice).isoformat(),
         latest=latest_day().isoformat(),
         told=told if told in TOLD else None,
-        typed={"note": request.query_params.get("note", ""), "fault": told == "check_fields"},
+        typed={"note": unsent or "", "fault": unsent is not None},
     )
 
 
 @router.post("/{notice_id:uuid}/acknowledgement")
-def acknowledge(notice_id: UUID, visitor: Visitor, form: ProtectedForm, session: Transaction) -> Response:
+def acknowledge(
+    request: Request, notice_id: UUID, visitor: Visitor, form: ProtectedForm, session: Transaction
+) -> Response:
     """Record an answer that came on paper or by telephone."""
     try:
         note = AcknowledgementRequest.model_validate({"note": form.get("note", "")}).note or ""
         on = date.fromisoformat(form.get("on", ""))
         acknowledge_by_officer(session, notice_id, note=note, on=on, actor=visitor.actor)
     except (ValidationError, ValueError, InvalidRequestError):
-        typed = urlencode({"told": "check_fields", "note": form.get("note", "")[:400]})
-        return RedirectResponse(f"/notices/{notice_id}?{typed}#acknowledge", status_code=303)
+        line = visible_notice(session, notice_id, actor=visitor.actor)
+        return _page(request, line, visitor, session, unsent=form.get("note", ""))
     except NoticeStateError:
         return _back(notice_id, "acknowledged_before")
     return _back(notice_id, "acknowledged")
 
 
 @router.post("/{notice_id:uuid}/deliveries/{delivery_id:int}/resend")
-def send_again(
+def send_again(  # noqa: PLR0917 - what FastAPI injects
     request: Request,
     notice_id: UUID,
     delivery_id: int,
