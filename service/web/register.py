@@ -74,7 +74,10 @@ def export(request: Request, visitor: Visitor, form: ProtectedForm, stored_in: S
         opened = os.open(path, os.O_RDONLY)
     with stored_in.write() as session:
         record(session, AuditKind.REGISTER_EXPORTED, actor=visitor.actor, lines=lines)
-    headers = {"Content-Disposition": 'attachment; filename="oneperson-register.xlsx"', "Cache-Control": "no-store"}
+    headers = {
+        "Content-Disposition": 'attachment; filename="oneperson-register.xlsx"',
+        "Cache-Control": "no-store",
+    }
     return StreamingResponse(_pieces(opened), media_type=XLSX, headers=headers)
 
 
