@@ -73,6 +73,6 @@ def _names(session: Session, rows: Sequence[Any]) -> dict[tuple[str, str], str]:
     return {("officer", login): name for login, name in found}
 
 
-def _person_of(subject: str) -> str | None:
-    kind, _, person_id = subject.partition(":")
+def _person_of(subject: str | None) -> str | None:
+    kind, _, person_id = (subject or "").partition(":")
     return person_id if kind == "person" else None

@@ -50,13 +50,13 @@ def note_look(session: Session, case_id: UUID, *, actor: Actor) -> Case:
     return case
 
 
-def neutral_order(case_id: UUID, actor_id: UUID, person_ids: Sequence[str]) -> list[str]:
+def neutral_order(case_id: UUID, officer: str, person_ids: Sequence[str]) -> list[str]:
     """Put candidates in an order that is the same at every look, differs by officer, and hides the rank."""
-    return sorted(person_ids, key=lambda person_id: _place(case_id, actor_id, person_id))
+    return sorted(person_ids, key=lambda person_id: _place(case_id, officer, person_id))
 
 
-def _place(case_id: UUID, actor_id: UUID, person_id: str) -> bytes:
-    return hashlib.sha256(f"{case_id} {actor_id} {person_id}".encode()).digest()
+def _place(case_id: UUID, officer: str, person_id: str) -> bytes:
+    return hashlib.sha256(f"{case_id} {officer} {person_id}".encode()).digest()
 
 
 def _look(session: Session, case: Case, actor: Actor) -> bool:

@@ -3,7 +3,6 @@
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from service.review.answers import CandidateView, CaseView, SearchView
 from service.review.first_look import neutral_order
@@ -26,7 +25,7 @@ class Look:
         opened: The full ID numbers that the officer has just opened, by person_id.
     """
 
-    officer: UUID
+    officer: str
     blind: bool = False
     opened: Mapping[str, str] = field(default_factory=dict)
 

@@ -180,7 +180,7 @@ def page_of_case(
         form = named_files(session, case_id, form, actor=visitor.actor)
     note_viewed(database, case_id, actor=visitor.actor)
     words = words_of(request)
-    seen = Look(visitor.actor.id, blind=blind, opened=opened or {})
+    seen = Look(str(visitor.actor.id), blind=blind, opened=opened or {})
     done = request.query_params.get("done", "")
     return render(
         request,

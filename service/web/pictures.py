@@ -83,7 +83,7 @@ def candidate_pictures(
         missing = "case.candidate_erased" if candidate.registration.erased else "case.candidate_no_portrait"
         return [Picture(None, alt, called, missing=words.t(missing))]
     replaced = all(facts.reference_id != candidate.reference_id for facts in held)
-    found = []
+    found: list[Picture] = []
     for facts in sorted(held, key=lambda facts: facts.reference_id != candidate.reference_id):
         caption = _dated(called, facts.taken_on, words)
         if replaced and not found:
