@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, literal_column, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from service.months import Month
@@ -187,7 +187,7 @@ def _elsewhere(month: Month, when: Any) -> Select[Any]:
         .where(
             Notice.kind == NoticeKind.CANCEL_REQUEST,
             when < month.end,
-            func.substr(Notice.recipient, 1, REGION_DIGITS) != _region(),
+            _county(Notice.recipient) != _region(),
         )
         .group_by(_region())
     )
@@ -243,7 +243,12 @@ def _of_notice(*columns: Any) -> Select[Any]:
 
 def _region() -> ColumnElement[str]:
     """Where a case counts: as its check, else where it lies."""
-    return func.coalesce(Check.region, func.substr(Case.division_code, 1, REGION_DIGITS))
+    return func.coalesce(Check.region, _county(Case.division_code))
+
+
+def _county(division_code: Any) -> ColumnElement[str]:
+    """A code's county; with literals, for PostgreSQL takes two parameters of GROUP BY for different ones."""
+    return func.substr(division_code, literal_column("1"), literal_column(str(REGION_DIGITS)))
 
 
 def _as_int(condition: ColumnElement[bool]) -> ColumnElement[int]:
