@@ -111,5 +111,6 @@ class Opinion:
     @property
     def attachments(self) -> list[UUID]:
         """The files attached to its evidence, in order."""
-        grounds = [*self.conclusions, *([self.manual] if self.manual is not None else [])]
-        return [item.attachment for one in grounds for item in one.evidence if item.attachment is not None]
+        evidence = [item for one in self.conclusions for item in one.evidence]
+        evidence += self.manual.evidence if self.manual is not None else ()
+        return [item.attachment for item in evidence if item.attachment is not None]

@@ -1,7 +1,7 @@
 """Queries for the queue: one index answers its order, its filters and its counts.
 
 Open cases are those whose `closed_at` is empty. The condition is written out literally, because only then do
-both databases use the index that holds nothing but open cases (`ix_cases_open`).
+both databases use the index that holds nothing but open cases (`ix_cases_open`), or nothing but closed ones.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, and_, cast, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, and_, cast, func, literal, or_, select, true, tuple_
 from sqlalchemy.orm import Session, lazyload
 
-from service.review.opinion import CaseState, Stage
+from service.review.opinion import OPEN_STATES, CaseState, Stage
 from service.tables import Case, CaseCandidate, Check, Decision, Officer
 
 
@@ -99,7 +99,7 @@ def queue_page(
         .outerjoin(Check, Check.id == Case.check_id)
         .outerjoin(Officer, Officer.id == Case.claimed_by)
         .options(lazyload(Case.candidates), lazyload(Case.decisions), lazyload(Check.searches))
-        .where(*_conditions(wanted, only_open=only_open), Case.state.in_(wanted.states))
+        .where(*_conditions(wanted), _openness(wanted.states), Case.state.in_(wanted.states))
         .order_by(*order)
         .limit(limit)
     )
@@ -129,19 +129,22 @@ def count_by_state(
         overdue_before: Cases opened before count as overdue.
         only_open: Whether closed ones are left out: of those there are many more.
     """
-    query = (
-        select(
-            Case.state,
-            func.count(),
-            _times(Case.claimed_by == officer_id),
-            _times(Case.claimed_by.is_(None)),
-            _times(Case.escalated),
-            _times(Case.opened_at < overdue_before),
-        )
-        .where(*_conditions(wanted, only_open=only_open))
-        .group_by(Case.state)
+    columns = (
+        Case.state,
+        func.count(),
+        _times(Case.claimed_by == officer_id),
+        _times(Case.claimed_by.is_(None)),
+        _times(Case.escalated.is_(True)),
+        _times(Case.opened_at < overdue_before),
     )
-    return [StateCount(*row) for row in session.execute(query)]
+    parts = (
+        [Case.closed_at.is_(None)] if only_open else [Case.closed_at.is_(None), Case.closed_at.is_not(None)]
+    )
+    found = []
+    for part in parts:  # Two queries, for each has an index of its own.
+        query = select(*columns).where(*_conditions(wanted), part).group_by(Case.state)
+        found += [StateCount(*row) for row in session.execute(query)]
+    return found
 
 
 def next_unclaimed(
@@ -171,7 +174,8 @@ def next_unclaimed(
     query = (
         select(Case)
         .where(
-            *_conditions(wanted, only_open=True),
+            *_conditions(wanted),
+            Case.closed_at.is_(None),
             Case.state.in_(wanted.states),
             Case.claimed_by.is_(None),
             or_(Case.state != CaseState.AWAITING_SECOND_OFFICER, ~own_opinion),
@@ -189,10 +193,15 @@ def _times(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(cast(condition, Integer)), 0)
 
 
-def _conditions(wanted: CaseFilter, *, only_open: bool) -> list[ColumnElement[bool]]:
+def _openness(states: Collection[str]) -> ColumnElement[bool]:
+    """Say of states what the indexes are made by: whether their cases are open."""
+    if OPEN_STATES.issuperset(states):
+        return Case.closed_at.is_(None)
+    return true() if OPEN_STATES.intersection(states) else Case.closed_at.is_not(None)
+
+
+def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     conditions = [_under(prefix) for prefix in wanted.within]
-    if only_open:
-        conditions.append(Case.closed_at.is_(None))
     if wanted.kind is not None:
         conditions.append(Case.kind == wanted.kind)
     if wanted.transaction_type is not None:

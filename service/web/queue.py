@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -129,7 +129,7 @@ def _listed(
     return chosen, page
 
 
-def _shown(request: Request, chosen: dict[str, str], page: CasePage) -> dict[str, object]:
+def _shown(request: Request, chosen: dict[str, str], page: CasePage) -> dict[str, Any]:
     """Return what changes while nobody touches the page."""
     words, given = words_of(request), _given(chosen)
     here = dict(given)
@@ -147,7 +147,7 @@ def _shown(request: Request, chosen: dict[str, str], page: CasePage) -> dict[str
     }
 
 
-def _choices(request: Request, chosen: dict[str, str]) -> dict[str, object]:
+def _choices(request: Request, chosen: dict[str, str]) -> dict[str, Any]:
     words = words_of(request)
     types = words.codes.transaction_types
     return {

@@ -25,7 +25,10 @@ OPEN_COLUMNS = [
     "claimed_by",
     "kind",
     "transaction_type",
+    "closed_at",
 ]
+CLOSED = sa.text("closed_at IS NOT NULL")
+CLOSED_COLUMNS = ["state", "division_code", "opened_at"]
 
 
 def upgrade() -> None:
@@ -52,6 +55,8 @@ def downgrade() -> None:
             _write(key, "registration_to_cancel", named[0])
     op.execute("ALTER TABLE decisions DROP COLUMN registrations_to_cancel")
     op.drop_index("ix_cases_open", "cases")
+    op.drop_index("ix_cases_closed", "cases")
+    op.create_index("ix_cases_queue", "cases", CLOSED_COLUMNS)
     for column in ("transaction_type", "urgency"):
         op.execute(f"ALTER TABLE cases DROP COLUMN {column}")
 
@@ -71,6 +76,8 @@ def _prepare_queue() -> None:
         "FROM case_candidates WHERE case_candidates.case_id = cases.id), 2)"
     )
     op.create_index("ix_cases_open", "cases", OPEN_COLUMNS, sqlite_where=OPEN, postgresql_where=OPEN)
+    op.drop_index("ix_cases_queue", "cases")
+    op.create_index("ix_cases_closed", "cases", CLOSED_COLUMNS, sqlite_where=CLOSED, postgresql_where=CLOSED)
 
 
 def _allow_several_registrations() -> None:
