@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -38,6 +39,11 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures that are taken: asymmetric ones only, and never one that the token itself chooses."""
 
 CALLBACK = "/sign-in/oidc/callback"
+
+HTTP_ERROR: type[Exception] = import_module(
+    next(base for base in OAuth2Client.__mro__ if base.__name__ == "Client").__module__.partition(".")[0]
+).HTTPError
+"""What Authlib's client raises: it builds on httpx2 where that is installed, and on httpx elsewhere."""
 
 log = structlog.get_logger(__name__)
 
@@ -159,7 +165,7 @@ class Provider:
                 )
         except OAuthError:
             raise ProviderRefusedError("code") from None
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, HTTP_ERROR, ValueError) as error:
             raise _away(error) from None
         return token
 

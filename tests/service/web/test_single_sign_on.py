@@ -1,5 +1,8 @@
 """Single sign-on against a real provider that runs beside the test."""
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
@@ -27,22 +30,36 @@ pytestmark = SQLITE_ONLY
 CLIENT = "oneperson-test"
 
 
+USERS = {
+    "s-1": {"preferred_username": "zhang", "name": "张三", "groups": ["hk-officers"]},
+    "s-2": {"preferred_username": "zhang", "name": "李四"},
+    "s-3": {"preferred_username": "liu", "groups": ["hk-leads", "x"], "org": "530102"},
+    "s-4": {"preferred_username": "liu2", "groups": ["nobodies"], "org": "530102"},
+}
+PROGRAM = """
+import json, sys
+from oidc_provider_mock import User, run_server_in_thread
+users = [User(sub=sub, claims=claims) for sub, claims in json.loads(sys.argv[1]).items()]
+with run_server_in_thread(user_claims=users) as server:
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+"""
+
+
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    """A provider that knows the officers zhang and wang, and a person without an account here."""
-    import warnings
-
-    with warnings.catch_warnings():  # The provider uses a part of Authlib that is about to move.
-        warnings.simplefilter("ignore")
-        from oidc_provider_mock import User, run_server_in_thread
-    users = [
-        User(sub="s-1", claims={"preferred_username": "zhang", "name": "张三", "groups": ["hk-officers"]}),
-        User(sub="s-2", claims={"preferred_username": "zhang", "name": "李四"}),
-        User(sub="s-3", claims={"preferred_username": "liu", "groups": ["hk-leads", "x"], "org": "530102"}),
-        User(sub="s-4", claims={"preferred_username": "liu2", "groups": ["nobodies"], "org": "530102"}),
-    ]
-    with run_server_in_thread(user_claims=users) as server:
-        yield f"http://localhost:{server.server_port}"
+    """A provider in a process of its own, which knows `USERS`."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, json.dumps(USERS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://localhost:{process.stdout.readline().strip()}"
+        process.stdin.close()
 
 
 @pytest.fixture(autouse=True)
