@@ -1,6 +1,6 @@
 """Files attached as evidence: taken by content, kept like portraits, handed out on record.
 
-A file is its officer's alone until a decision names it; then whoever may read that decision may read the file,
+A file is its officer's alone until a decision names it; then whoever may read that decision may read it,
 so a second officer cannot be led by the first one's papers either.
 """
 

@@ -122,7 +122,7 @@ def release_case(case_id: UUID, request: Request, visitor: Visitor, form: Protec
 def _listed(
     request: Request, visitor: SignedIn, session: Session, policy: QueuePolicy
 ) -> tuple[dict[str, str], CasePage]:
-    """Read the filters and the cases; closed ones are not counted, for the page does not tell their number."""
+    """Read the filters and the cases; closed ones are not counted, for no page tells their number."""
     chosen = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     query = _query(request, chosen)
     page = list_cases(session, query, actor=visitor.actor, policy=policy, count_closed=False)
