@@ -52,7 +52,7 @@ def _unevenly_lit(square: Image, chance: Generator) -> Image:
     middle = chance.uniform(-0.4, 0.4)
     slope = line * np.float32(math.cos(angle)) + line[:, None] * np.float32(math.sin(angle)) - middle
     light = 1.6 / (1 + np.exp(-strength * 2 * slope))
-    return _bytes(square * light[:, :, None].astype(np.float32))
+    return _bytes(square.astype(np.float32) * light[:, :, None])
 
 
 def _coarse(square: Image, chance: Generator) -> Image:
@@ -82,5 +82,5 @@ def _compressed(square: Image, chance: Generator) -> Image:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _bytes(value: NDArray[np.float32]) -> Image:
+def _bytes(value: NDArray[np.floating]) -> Image:
     return np.clip(value, 0, 255).astype(np.uint8)

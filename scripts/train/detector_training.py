@@ -15,7 +15,7 @@ from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded
 from scripts.train.detector_targets import IGNORED
 
 WARM_UP = 150
-"""Steps over which the rate of learning rises, so that the first batches do not throw the weights about."""
+"""Most steps over which the rate of learning rises: the first batches must not throw the weights about."""
 
 EMA_DECAY = 0.998
 """Of the running mean of the weights, which is what is exported: it averages some 500 steps."""
@@ -46,8 +46,9 @@ class Plan:
 
     def rate(self, step: int) -> float:
         """Return the rate of learning at a step: a warm-up, then half a cosine."""
-        if step < WARM_UP:
-            return self.peak * (step + 1) / WARM_UP
+        warm_up = min(WARM_UP, self.steps // 10)
+        if step < warm_up:
+            return self.peak * (step + 1) / warm_up
         return self.peak * (0.5 * (1 + math.cos(math.pi * step / self.steps)) + 0.005)
 
 

@@ -49,7 +49,8 @@ def small_face(scene: Scene, size_px: float, side: int) -> tuple[Image, Points]:
         side: Of the result in pixels.
     """
     scale = size_px / math.sqrt(float(scene.box[2] * scene.box[3]))
-    shift = side / 2 - (scene.box[:2] + scene.box[2:] / 2).astype(np.float64) * scale
+    box = scene.box.astype(np.float64)
+    shift = side / 2 - (box[:2] + box[2:] / 2) * scale
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     return _mapped(scene, matrix, (side, side), ground=128)
 
@@ -58,7 +59,8 @@ def turned(scene: Scene, turn_deg: float) -> tuple[Image, Points]:
     """Turn a picture about its middle, counter-clockwise, growing it so that nothing is cut."""
     height, width = scene.picture.shape[:2]
     longer = math.ceil(math.hypot(height, width))
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn_deg, 1.0)
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    matrix = np.asarray(cv2.getRotationMatrix2D(middle, turn_deg, 1.0), np.float64)
     matrix[:, 2] += [(longer - width) / 2, (longer - height) / 2]
     return _mapped(scene, matrix, (longer, longer), ground=0)
 

@@ -66,7 +66,7 @@ def measure(
     figures["held_out"] = measure_held_out(held_out, detector)
     first = held_out[int(np.flatnonzero(held_out.held_out)[0])]
     portrait, _ = id_portrait(first, np.random.default_rng(_SEED))
-    pair = {"detector": detector, "yunet": reference}
+    pair: dict[str, Detector] = {"detector": detector, "yunet": reference}
     figures["ms_per_portrait_358x441"] = times_ms(pair, portrait, calls=300)
     figures["floors"] = floors(figures)
     text = json.dumps(figures, indent=1)

@@ -127,5 +127,5 @@ def _decode(archive: Path, rows: list[dict[str, str]]) -> list[Image]:
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
             if picture is None or picture.shape[:2] != (int(row["height"]), int(row["width"])):
                 raise ValueError(f"{archive}: {row['name']} is no picture of the size in labels.csv")
-            pictures.append(np.ascontiguousarray(picture[:, :, ::-1]))
+            pictures.append(np.ascontiguousarray(picture[:, :, ::-1], np.uint8))
     return pictures

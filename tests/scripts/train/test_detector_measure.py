@@ -17,12 +17,16 @@ from tests.scripts.train.detector_scenes import SPOTS, spotted_scenes
 FIVE: Points = np.array([(10, 10), (30, 10), (20, 20), (12, 30), (28, 30)], np.float32)
 
 
+def moved(x: float, y: float) -> Points:
+    return (FIVE + np.array([x, y])).astype(np.float32)
+
+
 def face(x: float, y: float, side: float, points: Points = FIVE) -> Face:
     return Face((x, y, side, side), 0.9, points)
 
 
 def test_points_off_are_told_in_distances_of_the_eyes() -> None:
-    assert point_error(FIVE + np.float32([3, 4]), FIVE) == pytest.approx(0.25)
+    assert point_error(moved(3, 4), FIVE) == pytest.approx(0.25)
     assert point_error(FIVE, FIVE) == 0
 
 
@@ -33,7 +37,7 @@ def test_overlap_is_intersection_over_union() -> None:
 
 
 def test_a_face_counts_as_found_when_it_is_the_largest_and_alone_when_it_is_the_only_one() -> None:
-    tally, elsewhere = Findings(), FIVE + np.float32([100, 0])
+    tally, elsewhere = Findings(), moved(100, 0)
     tally.add([face(0, 0, 40)], FIVE)
     tally.add([face(0, 0, 40), face(100, 0, 20, elsewhere)], FIVE)
     tally.add([face(100, 0, 60, elsewhere), face(0, 0, 40)], FIVE)
