@@ -1,7 +1,8 @@
 """Drafts: what an officer has typed on a case and not sent, kept so that nothing typed is lost.
 
 A draft is its officer's alone: no query here finds one by anything but case *and* officer, and neither
-supervisors nor the officer who concludes next are ever shown it. It is encrypted, for reasons concern persons.
+supervisors nor the officer who concludes next are ever shown it. It is encrypted:
+reasons are about persons.
 """
 
 import json

@@ -124,7 +124,7 @@ def test_next_case_is_claimed_and_opened(desk: Desk) -> None:
     answer = submit(browser, desk.read(browser, "/"), "/queue/next")
     page = checked_page(answer, "en")
     assert str(answer.url).endswith(f"/cases/{case_id}?done=claimed")
-    assert "Claimed." in page.text
+    assert "You have claimed the case." in page.text
     submit(browser, desk.read(browser, "/"), "/queue/next")
     empty = checked_page(submit(browser, desk.read(browser, "/"), "/queue/next"), "en")
     assert "No unclaimed case that you may work on is waiting now." in empty.text
