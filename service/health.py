@@ -117,7 +117,7 @@ class Readiness:
         }
 
     def _deliveries(self) -> dict[str, Part]:
-        """Tell of every webhook what it has not delivered; a receiver that is away keeps nobody from checking."""
+        """Tell what each webhook has not delivered; a receiver that is away keeps nobody from checking."""
         return {
             f"webhook:{backlog.target}": Part(
                 ready=True, detail=f"{backlog.waiting} waiting, {backlog.dead} dead letters"

@@ -93,7 +93,9 @@ class _State(Collector):
             "oneperson_notice_deliveries", "Notices not delivered yet.", labels=["target", "state"]
         )
         age = GaugeMetricFamily(
-            "oneperson_notice_delivery_age_seconds", "Age of the oldest notice not delivered.", labels=["target"]
+            "oneperson_notice_delivery_age_seconds",
+            "Age of the oldest notice not delivered.",
+            labels=["target"],
         )
         for backlog in backlogs_of(self._app):
             number.add_metric([backlog.target, "waiting"], backlog.waiting)

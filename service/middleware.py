@@ -99,14 +99,14 @@ class BodyLimit:
         body = _Body(receive, self._held, max_bytes=self._max_bytes, timeout_s=BODY_TIMEOUT_S)
         if _declared_length(scope) > self._max_bytes:
             body.refused = True
-            error = BodyTooLargeError(f"The body is over {self._max_bytes} bytes.")
-            await as_problem(Request(scope), error)(scope, receive, body.sending(send))
+            too_large = BodyTooLargeError(f"The body is over {self._max_bytes} bytes.")
+            await as_problem(Request(scope), too_large)(scope, receive, body.sending(send))
             return
         try:
             if not self._held.take(body, _declared_length(scope)):
                 body.refused = True
-                error = OverloadedError("Too many large requests at once; try again in a moment.")
-                await as_problem(Request(scope), error)(scope, receive, body.sending(send))
+                too_many = OverloadedError("Too many large requests at once; try again in a moment.")
+                await as_problem(Request(scope), too_many)(scope, receive, body.sending(send))
                 return
             await self._app(scope, body.receive, body.sending(send))
         finally:

@@ -97,7 +97,9 @@ def responses_for(*classes: type[ServiceError]) -> dict[int | str, dict[str, Any
             and may be told to wait, so that is described with it.
     """
     by_status: dict[int | str, dict[str, Any]] = {}
-    counted = {TooManyRequestsError, OverloadedError} if UnauthenticatedError in classes else set()
+    counted: set[type[ServiceError]] = set()
+    if UnauthenticatedError in classes:
+        counted = {TooManyRequestsError, OverloadedError}
     for cls in sorted({*classes, *counted}, key=lambda cls: cls.code):
         response = by_status.setdefault(
             cls.status,

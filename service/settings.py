@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     )
     blind_first_look: bool = Field(
         False,
-        description="Whether the case page keeps order, scores and false-alarm rates of the candidates from an "
+        description="Whether the case page keeps order, scores and false-alarm rates of the candidates "
+        "from an "
         "officer until they say that they have looked at the portraits.",
     )
     case_due_days: float = Field(
@@ -112,7 +113,9 @@ class Settings(BaseSettings):
         5.0, gt=0, le=60, description="Days after which an undelivered notice becomes a dead letter."
     )
     letter_sender: str | None = Field(
-        None, max_length=40, description="Name of the office at the head of letters; default: from the division."
+        None,
+        max_length=40,
+        description="Name of the office at the head of letters; default: from the division.",
     )
     letter_number: str = Field(
         "户通〔{year}〕{sequence}号",
@@ -123,9 +126,12 @@ class Settings(BaseSettings):
         None, description="TrueType or OpenType font of letters; default: a Chinese one found on the system."
     )
     letter_id_numbers: Literal["full", "masked"] = Field(
-        "full", description="Whether letters show ID numbers in full, as the authority that cancels needs them."
+        "full",
+        description="Whether letters show ID numbers in full, as the authority that cancels needs them.",
     )
-    letter_portraits: bool = Field(False, description="Whether letters show the newest portrait of each registration.")
+    letter_portraits: bool = Field(
+        False, description="Whether letters show the newest portrait of each registration."
+    )
     max_body_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body accepted, in bytes.")
     max_bodies_bytes: int = Field(
         256 * 2**20,
@@ -153,11 +159,15 @@ class Settings(BaseSettings):
         "required", description="Whether local sign-in asks for a code of an authenticator application."
     )
     setup_code_hours: float = Field(
-        72.0, gt=0, le=720, description="Hours that the code for a first password, made by the operator, lasts."
+        72.0,
+        gt=0,
+        le=720,
+        description="Hours that the code for a first password, made by the operator, lasts.",
     )
     trusted_proxies: frozenset[str] = Field(
         frozenset(),
-        description="Networks of reverse proxies, such as `10.0.0.5/32`, whose `X-Forwarded-For` tells who calls.",
+        description="Networks of reverse proxies, such as `10.0.0.5/32`, whose `X-Forwarded-For` tells "
+        "who calls.",
     )
     client_certificate_header: str | None = Field(
         None,
@@ -168,11 +178,14 @@ class Settings(BaseSettings):
         None, description="Issuer of the OpenID Connect provider; default: only local accounts sign in."
     )
     oidc_client_id: str = Field("", description="This installation's client id at the provider.")
-    oidc_client_secret: SecretStr | None = Field(None, description="This installation's secret at the provider.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="This installation's secret at the provider."
+    )
     oidc_name: str = Field("OIDC", max_length=40, description="Name of the provider on the sign-in page.")
     oidc_scopes: str = Field("openid profile", description="Scopes that are asked for, separated by spaces.")
     oidc_login_claim: str = Field(
-        "preferred_username", description="Claim with the login; it must be unique and not the user's to choose."
+        "preferred_username",
+        description="Claim with the login; it must be unique and not the user's to choose.",
     )
     oidc_role_claim: str | None = Field(
         None, description="Claim with role or groups; default: roles are kept here."
@@ -188,20 +201,24 @@ class Settings(BaseSettings):
     )
     audit_key: SecretStr | None = Field(
         None,
-        description="Keys of the audit log, 64 hexadecimal digits each, the present one first, earlier ones after a "
+        description="Keys of the audit log, 64 hexadecimal digits each, the present one first, earlier "
+        "ones after a "
         "comma; default: the key file.",
     )
     audit_key_file: Path | None = Field(
         None,
-        description="File with the keys of the audit log, one a line, the present one first; default: audit.key "
+        description="File with the keys of the audit log, one a line, the present one first; default: "
+        "audit.key "
         "under the data folder, made at the first start.",
     )
     audit_hash: Literal["sha256", "sm3"] = Field(
-        "sha256", description="Hash of the audit log's codes: HMAC-SHA256, or HMAC-SM3 where that is required."
+        "sha256",
+        description="Hash of the audit log's codes: HMAC-SHA256, or HMAC-SM3 where that is required.",
     )
     audit_anchors: Path | None = Field(
         None,
-        description="File that signed anchors of the audit log are appended to, best on another machine's storage; "
+        description="File that signed anchors of the audit log are appended to, best on another machine's "
+        "storage; "
         "default: audit-anchors.jsonl under the data folder.",
     )
     audit_anchor_events: int = Field(1000, ge=1, description="Events after which an anchor is written.")
@@ -211,8 +228,43 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(
         1096,
         ge=183,
-        description="Days that audit events stay in the database before `oneperson audit archive` moves them; "
+        description="Days that audit events stay in the database before `oneperson audit archive` moves "
+        "them; "
         "at least six months (Cybersecurity Law, article 21).",
+    )
+    erasures: Path | None = Field(
+        None,
+        description="File that a mark of each erasure is appended to, best on another machine's storage; a restoration "
+        "erases again by it; default: erasures.jsonl under the data folder.",
+    )
+    probe_days: float = Field(
+        30.0, ge=0, le=3650, description="Days after its case was closed that the portrait of a check is kept."
+    )
+    evidence_days: float = Field(
+        1826.0, ge=0, le=36500, description="Days after its case was closed that a file of evidence is kept."
+    )
+    draft_days: float = Field(
+        7.0,
+        ge=0,
+        le=365,
+        description="Days after a case was closed that drafts, and files that no opinion names, are kept.",
+    )
+    delivery_days: float = Field(
+        90.0, ge=1, le=3650, description="Days that the record of a delivered webhook is kept; the notice stays."
+    )
+    generation_hours: float = Field(
+        24.0,
+        gt=0,
+        le=720,
+        description="Hours within which templates of erased persons leave the generations on disk, too.",
+    )
+    backup_days: int = Field(
+        30, ge=1, le=3650, description="Days that a backup may be kept; an older one is restored only if told so."
+    )
+    audit_archive_dir: Path | None = Field(
+        None,
+        description="Folder into which audit events past their retention are moved by themselves; default: only "
+        "`oneperson audit archive` moves them.",
     )
     month_close_day: int = Field(
         5,
@@ -247,6 +299,11 @@ class Settings(BaseSettings):
     def evidence_dir(self) -> Path:
         """Folder of the files that officers attach as evidence."""
         return self.data_dir / "evidence"
+
+    @property
+    def erasures_file(self) -> Path:
+        """File of the marks of erasures."""
+        return self.erasures or self.data_dir / "erasures.jsonl"
 
     @property
     def galleries_dir(self) -> Path:

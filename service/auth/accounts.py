@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
@@ -297,7 +298,7 @@ def _enabled(session: Session, login: str) -> Officer:
     return officer
 
 
-def _changed(session: Session, login: str, result: str, **details: object) -> None:
+def _changed(session: Session, login: str, result: str, **details: Any) -> None:
     record(
         session, AuditKind.OFFICER_CHANGED, actor=SYSTEM, subject=f"officer:{login}", result=result, **details
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import or_, update
+from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import Session
 
 from service.auth.service import KEY_BYTES, hash_secret
@@ -119,7 +119,7 @@ def _counter(session: Session, officer_id: UUID, visit: Visit) -> KnownBrowser |
     return account
 
 
-def _identity(counted: KnownBrowser | LocalAccount) -> tuple[object, ...]:
+def _identity(counted: KnownBrowser | LocalAccount) -> tuple[ColumnElement[bool], ...]:
     if isinstance(counted, KnownBrowser):
         return (KnownBrowser.token_hash == counted.token_hash,)
     return (LocalAccount.officer_id == counted.officer_id,)

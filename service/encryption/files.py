@@ -59,7 +59,9 @@ def relocate(session: Session, file: StoredFile, location: str) -> bool:
     return session.execute(changed, execution_options={"synchronize_session": False}).first() is not None
 
 
-def _parts(database: Database, query: Select[*tuple[Any, ...]], key: InstrumentedAttribute[Any]) -> Iterator[Any]:
+def _parts(
+    database: Database, query: Select[*tuple[Any, ...]], key: InstrumentedAttribute[Any]
+) -> Iterator[Any]:
     after = None
     while True:
         part = query if after is None else query.where(key > after)

@@ -5,7 +5,7 @@ single font has every character of GB 18030. So a small TrueType font is made fo
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -85,7 +85,7 @@ def make_font(texts: Iterable[str], wanted: Path | None) -> MadeFont:
         SettingsError: The font that is wanted cannot be read, or its maker forbids embedding.
     """
     characters = sorted(set("".join(texts)) | {STAND_IN} | set("(U+)0123456789ABCDEF"))
-    paths = ([wanted] if wanted is not None else []) + _installed()
+    paths = [*([wanted] if wanted is not None else []), *_installed()]
     if not paths:
         return MadeFont(None, _lacking(characters))
     chosen: dict[str, _Source] = {}
@@ -145,16 +145,16 @@ def _built(chosen: dict[str, _Source]) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _installed() -> Sequence[Path]:
+def _installed() -> tuple[Path, ...]:
     """Find the known fonts of the system, in the order of preference."""
     wanted = {name.lower(): rank for rank, name in enumerate(NAMES)}
-    found = {}
+    found: dict[int, Path] = {}
     for folder in FOLDERS:
         for path in sorted(Path(folder).expanduser().rglob("*.*")):
             rank = wanted.get(path.name.lower())
             if rank is not None:
                 found.setdefault(rank, path)
-    return [found[rank] for rank in sorted(found)]
+    return tuple(found[rank] for rank in sorted(found))
 
 
 @lru_cache(maxsize=8)

@@ -10,15 +10,15 @@ from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.database import Database
 from service.engine import Engine
+from service.erasures import Erasures
 from service.errors import NotFoundError
-from service.notices.service import RegistrationChange, answered_by_registrations
 from service.persons import repository
-from service.persons.enrolment import ChangeBook, PortraitFile, Prepared
+from service.persons.enrolment import PortraitFile, Prepared
+from service.persons.erasing import erase_in
 from service.persons.preparation import Preparation
 from service.persons.schemas import PersonAnswer, PersonStored, ReferenceAnswer, RegistrationFields
 from service.persons.storing import Storing, enrolment_of, file_key
 from service.portrait_store import PortraitStore, owner_of_person
-from service.register.flags import FlagBook, standing_of
 from service.settings import Settings
 
 FILE_WRITERS = 4
@@ -39,6 +39,7 @@ class Persons:
         self._engine = engine
         self._store = store
         self._settings = settings
+        self._erasures = Erasures(settings)
         self._preparation = Preparation(database=database, engine=engine, settings=settings)
 
     def store(
@@ -126,31 +127,19 @@ class Persons:
         Raises:
             NotFoundError: There is none.
         """
-        dropped: list[str] = []
         with self._database.write() as session:
             person = repository.persons_for_update(session, [person_id]).get(person_id)
             if person is None:
                 raise NotFoundError("No registration has this person_id.")
-            book = ChangeBook()
-            for portrait in person.portraits:
-                if person.gallery is not None:
-                    book.remove(person.gallery, portrait.reference_id, person.key)
-                dropped.append(portrait.location)
-            flags = FlagBook()
-            flags.note(person_id, standing_of(person, self._settings.flagged_codes), None)
-            session.delete(person)
-            session.flush()
-            gone = RegistrationChange(person_id, level_code=None, codes_changed=True)
-            answered_by_registrations(session, [gone], actor=actor)
-            flags.record(session)
-            book.record(session)
-            record(
+            dropped = erase_in(
                 session,
-                AuditKind.PERSON_ERASED,
+                person,
+                settings=self._settings,
+                erasures=self._erasures,
                 actor=actor,
-                subject=f"person:{person_id}",
-                portraits=len(dropped),
+                reason="cancelled",
             )
+        self._erasures.flush_quietly(self._database)
         self._remove_files(dropped)
 
     def _store_once(self, batch: Sequence[Prepared], actor: Actor) -> list[PersonStored]:
@@ -164,6 +153,7 @@ class Persons:
                     settings=self._settings,
                     contract_id=self._engine.pack.contract_id,
                     files=files,
+                    erasures=self._erasures,
                 )
                 stored = storing.run(batch, actor=actor)
                 committing = True
@@ -174,6 +164,8 @@ class Persons:
             raise
         unused = [location for key, location in files.items() if key not in storing.used]
         self._remove_files(unused + storing.dropped)
+        if storing.has_erased:
+            self._erasures.flush_quietly(self._database)
         return stored
 
     def _write_files(self, batch: Sequence[Prepared], files: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.encryption.vault import vault_of
+from service.erasures import Erasures
 from service.errors import RegistrationChangedError
 from service.notices.service import RegistrationChange, answered_by_registrations
 from service.persons import repository
@@ -82,10 +83,17 @@ class Storing:
     Attributes:
         used: Keys of the files that rows now point to.
         dropped: Locations of files that no row points to any more.
+        has_erased: Whether somebody's portraits went without others in their place.
     """
 
     def __init__(
-        self, session: Session, *, settings: Settings, contract_id: str, files: Mapping[str, str]
+        self,
+        session: Session,
+        *,
+        settings: Settings,
+        contract_id: str,
+        files: Mapping[str, str],
+        erasures: Erasures,
     ) -> None:
         """Work in this transaction.
 
@@ -94,8 +102,10 @@ class Storing:
             settings: Who is enrolled where.
             contract_id: Of the pack that encoded the portraits.
             files: Location of every new portrait's file by its key.
+            erasures: Marks portraits of persons who leave the galleries.
         """
         self._session = session
+        self._erasures = erasures
         self._settings = settings
         self._contract_id = contract_id
         self._files = files
@@ -104,6 +114,7 @@ class Storing:
         self._changes: list[RegistrationChange] = []
         self.used: set[str] = set()
         self.dropped: list[str] = []
+        self.has_erased = False
 
     def run(self, batch: Sequence[Prepared], *, actor: Actor) -> list[PersonStored]:
         """Store registrations with distinct person_id.
@@ -188,6 +199,9 @@ class Storing:
         removed = [portrait for portrait in item.before if portrait not in present]
         self._note_changes(item, old_gallery, removed)
         for portrait in removed:
+            if person.gallery is None:  # Otherwise others took their place.
+                self._erasures.note_portrait(self._session, person.person_id, portrait)
+                self.has_erased = True
             self.dropped.append(portrait.location)
             person.portraits.remove(portrait)
         enrolment = enrolment_of(person, len(present), self._settings)

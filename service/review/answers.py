@@ -78,8 +78,8 @@ class CandidateView(Model):
     registration: RegistrationView
     kinship: Kinship | None = Field(
         None,
-        description="Possible twins share a birth date and a parent's number with the subject, possible siblings "
-        "a parent's number; two registrations of one person do, too.",
+        description="Possible twins share a birth date and a parent's number with the subject, possible "
+        "siblings a parent's number; two registrations of one person do, too.",
     )
 
 

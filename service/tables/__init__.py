@@ -8,6 +8,7 @@ from service.tables.case import Case, CaseCandidate, Conclusion, Decision
 from service.tables.check import Check, CheckSearch
 from service.tables.desk import Appeal, Attachment, Draft
 from service.tables.encryption import DataKey, EncryptionState
+from service.tables.erasure import Erasure
 from service.tables.gallery import CalibrationRecord, GalleryChange, GalleryHead
 from service.tables.look import CaseLook
 from service.tables.notice import Notice, NoticeDelivery, NoticeTarget
@@ -37,6 +38,7 @@ __all__ = [
     "Decision",
     "Draft",
     "EncryptionState",
+    "Erasure",
     "GalleryChange",
     "GalleryHead",
     "KnownBrowser",

@@ -12,7 +12,7 @@ from service.tables.base import Base, BigKey, UtcDateTime, now
 class AuditEvent(Base):
     """One event, a link of the chain; never updated, and removed only into an archive.
 
-    `id` is its number in the chain: 1, 2, 3 … in the order of the commits, without gaps. The chain's columns are
+    `id` is its number in the chain: 1, 2, 3 … in the order of the commits, without gaps. Its columns are
     empty only in events of versions before the chain, until the first start afterwards.
     """
 

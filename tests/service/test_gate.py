@@ -26,7 +26,7 @@ SUBJECT = "CN=population,O=GA"
 
 def test_stranger_is_answered_before_the_body_has_come(live: str) -> None:
     place = urlsplit(live)
-    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:  # type: ignore[arg-type]
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
         head = "POST /v1/checks HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
         connection.sendall(head.encode())  # And not one byte of the body.
         began, answer = time.monotonic(), http.client.HTTPResponse(connection)

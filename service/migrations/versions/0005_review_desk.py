@@ -50,7 +50,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.add_column("decisions", sa.Column("registration_to_cancel", sa.String(64), nullable=True))
     for key, stored in _read("registrations_to_cancel"):
-        named = stored if isinstance(stored, list) else json.loads(stored)
+        named = stored if isinstance(stored, list) else json.loads(str(stored))
         if named:
             _write(key, "registration_to_cancel", named[0])
     op.execute("ALTER TABLE decisions DROP COLUMN registrations_to_cancel")

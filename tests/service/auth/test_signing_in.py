@@ -27,7 +27,7 @@ STRANGER, OTHER = Visit("10.0.0.66"), Visit("10.0.0.67")
 
 
 def rules(database: Database, factor: str = "off") -> SigningIn:
-    return SigningIn(database, Settings(second_factor=factor))  # type: ignore[arg-type]  # a literal, as text
+    return SigningIn(database, Settings(second_factor=factor))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from service.encryption.blobs import BlobStore
 from service.encryption.vault import vault_of
 from service.errors import CaseStateError, InvalidRequestError, NotFoundError
 from service.review.attachments import (
-    LONGEST_FILE_BYTES,
     MOST_FILES,
     EvidenceFiles,
     NewFile,
@@ -22,6 +21,7 @@ from service.review.attachments import (
     forget_files,
 )
 from service.review.decisions import confirm, decide
+from service.review.file_types import LONGEST_FILE_BYTES
 from service.review.opinion import Evidence
 from service.review.service import withdraw_case
 from service.tables import Attachment, AuditEvent
