@@ -10,7 +10,9 @@ out or taken from another generation.
 
 import hashlib
 import io
+import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,13 @@ CHUNK_BYTES = 8 * 2**20
 """Bytes hashed, written or sealed at a time: large enough that Python costs nothing, and soon read."""
 
 _LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 512
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][fiu][1248])', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,15}),(?: ([0-9]{1,15}))?\), \} *\n",
+    re.DOTALL,
+)
+"""The `.npy` headers that are written here: format 1.0, one or two dimensions, plain numbers."""
 
 
 class Cipher(Protocol):
@@ -122,8 +131,7 @@ def read_array(path: Path, record: FileRecord, *, cipher: Cipher | None, mark: s
     try:
         if cipher is None:
             _check_digest(path, record)
-            mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-            return mapped
+            return _mapped(path, record.size_bytes)
         with path.open("rb") as file:
             return _opened(file, _Frames(path, cipher, mark))
     except (ValueError, EOFError, OSError) as error:
@@ -224,16 +232,46 @@ def _opened(file: BinaryIO, frames: _Frames) -> NDArray[Any]:
     return array
 
 
+def _mapped(path: Path, size_bytes: int) -> NDArray[Any]:
+    """Map a plain `.npy` file of a known size.
+
+    Raises:
+        ValueError: It is none of ours.
+    """
+    with path.open("rb") as file:
+        start = file.read(_MOST_HEADER_BYTES)
+    kind, shape, body = _layout(start)
+    if body + math.prod(shape) * kind.itemsize != size_bytes:
+        raise ValueError("it is longer or shorter than its header says")
+    return np.memmap(path, kind, "r", offset=body, shape=shape)
+
+
 def _empty(header: bytes) -> NDArray[Any]:
     """Make the array that an authenticated header describes.
 
     Raises:
         ValueError: It describes none of ours.
     """
-    stream = io.BytesIO(header)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("it has another version of the array format")
-    shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)
-    if is_fortran or kind.hasobject:
-        raise ValueError("its array has another layout")
+    kind, shape, body = _layout(header)
+    if body != len(header):
+        raise ValueError("its header goes on")
     return np.empty(shape, dtype=kind)
+
+
+def _layout(start: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Read the header that `write_array` writes, by its form: NumPy's reader evaluates what stands there.
+
+    Args:
+        start: The file's beginning.
+
+    Returns:
+        Type and shape of the array, and where its bytes begin.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    found = _HEADER.match(start)
+    if found is None or found.end() != 10 + int.from_bytes(start[8:10], "little"):
+        raise ValueError("it has another layout")
+    shape = tuple(int(side) for side in (found[2], found[3]) if side is not None)
+    return np.dtype(found[1].decode()), shape, found.end()

@@ -17,10 +17,25 @@ FORMAT_VERSION = 1
 
 MANIFEST_NAME = "manifest.json"
 
+MAX_JSON_BYTES = 2**20
+"""Longest manifest or pointer that is read; ours have about a thousand bytes."""
+
 SEAL_NAME = "manifest.seal"
 """Beside the manifest of an encrypted generation: its digest, encrypted, so that nobody else wrote it."""
 
 _SEAL = "manifest_sha256"
+_KINDS: Mapping[str, type] = {
+    "gallery": str,
+    "contract_id": str,
+    "dimension": int,
+    "references": int,
+    "persons": int,
+    "position": int,
+    "sealed": bool,
+    "extra": dict,
+    "mark": str,
+}
+"""Kinds of the plain values of a manifest."""
 _SEAL_CONTEXT = b"manifest"
 
 
@@ -90,7 +105,7 @@ class GenerationManifest:
             values: dict[str, Any] = json.loads(data)
             seal = values.pop(_SEAL)
             version = values.pop("format_version")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise GenerationError(f"The manifest cannot be read: {error}.") from error
         if version != FORMAT_VERSION:
             raise GenerationError(
@@ -98,13 +113,10 @@ class GenerationManifest:
             )
         if seal != _checksum({"format_version": version} | values):
             raise GenerationError("The manifest is damaged: its checksum is wrong.")
-        recall = values.pop("recall")
-        return GenerationManifest(
-            created_at=datetime.fromisoformat(values.pop("created_at")),
-            files={name: FileRecord(**record) for name, record in values.pop("files").items()},
-            recall=None if recall is None else Rate(**recall),
-            **values,
-        )
+        try:
+            return _manifest_of(values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GenerationError(f"The manifest says something that none says: {error}.") from error
 
 
 def read_manifest(generation: Path) -> GenerationManifest:
@@ -114,10 +126,24 @@ def read_manifest(generation: Path) -> GenerationManifest:
         GenerationError: Missing, unreadable, of another format version, or altered.
     """
     try:
-        data = (generation / MANIFEST_NAME).read_bytes()
+        data = read_small(generation / MANIFEST_NAME)
     except OSError as error:
         raise GenerationError(f"{generation.name} has no manifest: {error.strerror}.") from error
     return GenerationManifest.from_json(data)
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file that whoever can write to the disk may have exchanged, but no endless one.
+
+    Raises:
+        GenerationError: It is longer than `MAX_JSON_BYTES`.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        raise GenerationError(f"{path.name} is longer than {MAX_JSON_BYTES} bytes, so it is not ours.")
+    return data
 
 
 def write_seal(generation: Path, manifest: bytes, cipher: Cipher) -> None:
@@ -132,14 +158,55 @@ def check_seal(generation: Path, cipher: Cipher) -> None:
         GenerationError: The seal is missing or does not fit.
     """
     try:
-        digest = cipher.open((generation / SEAL_NAME).read_bytes(), context=_SEAL_CONTEXT)
-        fits = digest == hashlib.sha256((generation / MANIFEST_NAME).read_bytes()).digest()
+        digest = cipher.open(read_small(generation / SEAL_NAME), context=_SEAL_CONTEXT)
+        fits = digest == hashlib.sha256(read_small(generation / MANIFEST_NAME)).digest()
     except OSError as error:
         raise GenerationError(f"{generation.name} has no seal: {error.strerror}.") from error
     except ValueError as error:
         raise GenerationError(f"The seal of {generation.name} cannot be opened: {error}") from error
     if not fits:
         raise GenerationError(f"The manifest of {generation.name} is not the one that was sealed.")
+
+
+def _manifest_of(values: Mapping[str, Any]) -> GenerationManifest:
+    """Build a manifest from what its file holds, trusting none of it: anybody can compute the checksum.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: A value is missing, unknown or of another kind.
+    """
+    kept = dict(values)
+    recall, files = kept.pop("recall"), kept.pop("files")
+    created_at = datetime.fromisoformat(kept.pop("created_at"))
+    for name, value in kept.items():
+        _require(name, value, _KINDS[name])
+    return GenerationManifest(
+        created_at=created_at,
+        files={name: _record(record) for name, record in files.items()},
+        recall=None if recall is None else Rate(**recall),
+        **kept,
+    )
+
+
+def _record(values: Mapping[str, Any]) -> FileRecord:
+    """Build the record of one file; see `_manifest_of`."""
+    record = FileRecord(**values)
+    _require("sha256", record.sha256, str)
+    _require("size_bytes", record.size_bytes, int)
+    return record
+
+
+def _require(name: str, value: object, kind: type) -> None:
+    """Refuse a value of another kind, a negative number, and text that cannot be shown.
+
+    Raises:
+        ValueError: So it is.
+    """
+    if type(value) is not kind:
+        raise ValueError(f"{name} is no {kind.__name__}")
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise ValueError(f"{name} is out of range")
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError(f"{name} holds unprintable characters")
 
 
 def _rate_values(rate: Rate) -> dict[str, float | int]:

@@ -26,6 +26,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MODEL_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.onnx")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_MANIFEST_BYTES = 1_000_000
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,11 @@ def read_manifest(directory: Path) -> PackManifest:
         raise PackError(
             f"{directory}: no {MANIFEST_NAME} there; make one with 'oneperson pack add'"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # Not only TOMLDecodeError: numbers of 5,000 digits.
         raise PackError(f"{path}: cannot be read as TOML ({error})") from error
     return _parse(document, path)
 
@@ -231,8 +236,10 @@ class _Table:
 
 
 def _number(value: object, low: float, high: float, *, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise PackError(f"{place} must be a number")
+    if abs(value) > _LARGEST or math.isnan(value):  # Python's whole numbers may be too large for any float.
+        raise PackError(f"{place} must be a number of ordinary size")
     if not low <= value <= high:
         raise PackError(f"{place} is {value:g}, but must be {low:g} to {high:g}")
     return float(value)

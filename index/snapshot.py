@@ -29,7 +29,14 @@ from numpy.typing import NDArray
 
 from index.errors import GenerationError
 from index.generation_files import Cipher, read_array, sync_directory, write_array, write_bytes
-from index.manifest import MANIFEST_NAME, GenerationManifest, check_seal, read_manifest, write_seal
+from index.manifest import (
+    MANIFEST_NAME,
+    GenerationManifest,
+    check_seal,
+    read_manifest,
+    read_small,
+    write_seal,
+)
 from index.types import Rate, References
 
 _POINTER = "active.json"
@@ -343,11 +350,11 @@ def _read_pointer(directory: Path) -> _Pointer | None:
         GenerationError: It is there but cannot be read.
     """
     try:
-        values = json.loads((directory / _POINTER).read_bytes())
+        values = json.loads(read_small(directory / _POINTER))
         names = [values["current"], *values["previous"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GenerationError(f"{directory.name}/{_POINTER} cannot be read: {error}.") from error
     if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         raise GenerationError(f"{directory.name}/{_POINTER} names something that is no generation.")

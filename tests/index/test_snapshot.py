@@ -1,5 +1,6 @@
 """Generations: complete or absent, checked to the byte, switched and rolled back atomically."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -329,3 +330,66 @@ def test_death_at_any_instruction_leaves_a_complete_active_generation(tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+def with_checksum(values: dict[str, object]) -> bytes:
+    """Write a manifest whose checksum fits, as anybody can who knows its form."""
+    kept = {name: value for name, value in values.items() if name != "manifest_sha256"}
+    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return json.dumps(kept | {"manifest_sha256": hashlib.sha256(canonical.encode()).hexdigest()}).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"created_at": None},
+        {"created_at": "yesterday"},
+        {"files": []},
+        {"files": {"vectors.npy": {"sha256": 1}}},
+        {"files": {"vectors.npy": {"sha256": "", "size_bytes": "9"}}},
+        {"recall": 5},
+        {"position": "5"},
+        {"position": -1},
+        {"references": 2**70},
+        {"sealed": 0},
+        {"gallery": "\ud800"},
+        {"another": 1},
+    ],
+    ids=str,
+)
+def test_a_manifest_with_a_fitting_checksum_that_says_nonsense_is_refused(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    generation = write(tmp_path, some_references(3))
+    path = generation / "manifest.json"
+    path.write_bytes(with_checksum(json.loads(path.read_bytes()) | changes))
+    with pytest.raises(GenerationError, match="says something that none says"):
+        load_generation(generation, contract_id=PACK)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "active.json"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b" " * 2**21], ids=["deep", "endless"])
+def test_json_that_would_exhaust_the_reader_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    generation = write(tmp_path, some_references(3))
+    activate(tmp_path, generation)
+    (generation / name if name == "manifest.json" else tmp_path / name).write_bytes(content)
+    with pytest.raises(GenerationError):
+        load_generation(current(tmp_path) or generation, contract_id=PACK)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"{'descr': '<i8', 'fortran_order': False, 'shape': (", b"__import__('os')", b"{'shape': (3,), }\n"],
+)
+def test_a_column_whose_header_is_not_ours_is_refused_without_being_evaluated(
+    tmp_path: Path, header: bytes
+) -> None:
+    generation = write(tmp_path, some_references(3))
+    path, manifest = generation / "person_keys.npy", generation / "manifest.json"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(24)
+    path.write_bytes(content)
+    values = json.loads(manifest.read_bytes())
+    values["files"][path.name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    manifest.write_bytes(with_checksum(values))
+    with pytest.raises(GenerationError, match="no column that can be read"):
+        load_generation(generation, contract_id=PACK)
