@@ -87,6 +87,16 @@ class Database:
         with _availability(), self.engine.begin() as connection:
             command.upgrade(_alembic(connection), "head")
 
+    def migrate_within(self, session: Session, revision: str) -> None:
+        """Bring an empty schema to a revision in a running transaction; `head` is the newest.
+
+        Tables that are there already are dropped first unless the newest is wanted.
+        """
+        connection = session.connection()
+        if revision != "head" and MigrationContext.configure(connection).get_current_revision() is not None:
+            command.downgrade(_alembic(connection), "base")
+        command.upgrade(_alembic(connection), revision)
+
     def forget_deleted(self) -> None:
         """Have SQLite empty its write-ahead log, so that no bytes of the past stay in it."""
         if self.engine.dialect.name == "sqlite":

@@ -2,11 +2,8 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index.errors import GenerationError, OnePersonError
@@ -20,44 +17,35 @@ from service.encryption.repository import state as encryption_state
 from service.encryption.soundness import altered_templates, key_advice
 from service.engine import find_pack
 from service.errors import ServiceError, SettingsError
+from service.examination_data import (
+    backup_finding,
+    damage_finding,
+    erasure_finding,
+    file_findings,
+    generation_finding,
+    retention_finding,
+)
+from service.findings import Finding
 from service.galleries import repository
 from service.galleries.keeper import GalleryPlace, gallery_place, generation_cipher
 from service.galleries.service import NAMES
-from service.portrait_store import PortraitStore
 from service.schema import is_known, newest_revision
 from service.settings import Settings
-from service.tables import Check, Portrait
 
 LEAST_FREE_BYTES = 2 * 2**30
 """A generation of 400,000 references of 512 floats takes 0.9 GB and is written beside the old one."""
-
-ORPHAN_AGE_S = 3600
-"""A portrait is written before its row is committed; after an hour none can still be on its way."""
-
 
 MOST_NAMED = 20
 """Persons named in a finding; the number tells of the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one part.
+def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
+    """Yield one finding per part; parts that need a broken one are left out.
 
-    Attributes:
-        part: Which part.
-        ok: Whether it is as it should be.
-        detail: What was found, free of personal data.
-        remedy: What to do, or beside something that is ok what would be better; empty when nothing.
+    Args:
+        settings: Of the installation.
+        deep: Whether every stored file is opened, too.
     """
-
-    part: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield one finding per part; parts that need a broken one are left out."""
     yield _tried("disk", lambda: _disk(settings))
     yield _threads(settings)
     manifest: PackManifest | None = None
@@ -66,22 +54,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("pack", True, f"{manifest.name} {manifest.version}, {manifest.licence}; files verified")
     except (SettingsError, OnePersonError) as error:
         yield Finding("pack", False, str(error), "add or repair it with 'oneperson pack add'")
-    yield from _stored(settings, manifest)
+    yield from _stored(settings, manifest, deep=deep)
 
 
-def orphans(session: Session, store: PortraitStore) -> list[str]:
-    """List stored portraits that no record points to and that are older than `ORPHAN_AGE_S`.
-
-    Args:
-        session: A view.
-        store: Where portraits lie.
-    """
-    stored = store.locations()
-    unknown = sorted(stored - _recorded(session))
-    return [location for location in unknown if _age_s(store, location) > ORPHAN_AGE_S]
-
-
-def _stored(settings: Settings, manifest: PackManifest | None) -> Iterator[Finding]:
+def _stored(settings: Settings, manifest: PackManifest | None, *, deep: bool) -> Iterator[Finding]:
     """Examine the database and everything that must agree with it."""
     try:
         database = Database(settings.database_address)
@@ -102,13 +78,15 @@ def _stored(settings: Settings, manifest: PackManifest | None) -> Iterator[Findi
         if not encryption.ok:
             return
         with database.read() as session:
-            store = PortraitStore(settings.portraits_dir)
             if encryption_state(session) is not None:
                 yield _tried("templates", lambda: _templates(session))
             if manifest is not None:
                 yield from (_gallery(session, settings, manifest, name) for name in NAMES)
-            yield _tried("portrait files", lambda: _missing(session, store))
-            yield _tried("portrait records", lambda: _orphans(session, store))
+            yield from _tried_all("files", lambda: file_findings(session, settings))
+            for part, look in _data_looks(session, settings).items():
+                yield _tried(part, look)
+        if deep:
+            yield _tried("file contents", lambda: damage_finding(database, settings))
     except ServiceError as error:
         yield Finding("database", False, error.detail, "look at the database's log")
     finally:
@@ -116,12 +94,28 @@ def _stored(settings: Settings, manifest: PackManifest | None) -> Iterator[Findi
 
 
 def _tried(part: str, look: Callable[[], Finding]) -> Finding:
+    return _tried_all(part, lambda: iter([look()]))[0]
+
+
+def _tried_all(part: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
-        return look()
+        return list(look())
     except ServiceError as error:
-        return Finding(part, False, error.detail, "look at the system's log")
+        return [Finding(part, False, error.detail, "look at the system's log")]
     except OSError as error:
-        return Finding(part, False, f"{error.filename}: {error.strerror}", "correct the folder or its rights")
+        return [
+            Finding(part, False, f"{error.filename}: {error.strerror}", "correct the folder or its rights")
+        ]
+
+
+def _data_looks(session: Session, settings: Settings) -> dict[str, Callable[[], Finding]]:
+    """Return the looks at what is kept, by the part that they look at."""
+    return {
+        "erased templates": lambda: generation_finding(session, settings),
+        "retention": lambda: retention_finding(session, settings),
+        "erasure list": lambda: erasure_finding(session, settings),
+        "backup": lambda: backup_finding(session),
+    }
 
 
 def _disk(settings: Settings) -> Finding:
@@ -223,38 +217,3 @@ def _generation(session: Session, place: GalleryPlace, total: int) -> str:
         raise GenerationError(f"{path.name} holds {len(references)} references, the database {total}")
     behind = head - manifest.position
     return f"{total} portraits at position {head}; {path.name} verified, {behind} changes are replayed on it"
-
-
-def _missing(session: Session, store: PortraitStore) -> Finding:
-    recorded = _recorded(session)
-    missing = sum(not _is_readable(store, location) for location in recorded - store.locations())
-    if missing:
-        detail = f"{missing} of {len(recorded)} recorded portraits are not in the store"
-        return Finding("portrait files", False, detail, "restore the portrait folder from a backup")
-    return Finding("portrait files", True, f"all {len(recorded)} recorded portraits are in the store")
-
-
-def _orphans(session: Session, store: PortraitStore) -> Finding:
-    found = orphans(session, store)
-    if found:
-        detail = f"{len(found)} stored portraits belong to no record"
-        return Finding("portrait records", False, detail, "run 'oneperson doctor --erase-orphans'")
-    return Finding("portrait records", True, "every stored portrait belongs to a record")
-
-
-def _recorded(session: Session) -> set[str]:
-    portraits = set(session.scalars(select(Portrait.location)))
-    probes = session.scalars(select(Check.probe_location).where(Check.probe_location.is_not(None)))
-    return portraits | {location for location in probes if location is not None}
-
-
-def _is_readable(store: PortraitStore, location: str) -> bool:
-    """Look again: the portrait may have been written after the store was listed."""
-    return store.exists(location)
-
-
-def _age_s(store: PortraitStore, location: str) -> float:
-    try:
-        return time.time() - (store.directory / location).stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

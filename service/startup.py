@@ -17,6 +17,7 @@ from service.errors import SettingsError
 from service.galleries.service import Galleries
 from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
+from service.retention.service import Retention
 from service.schema import prepare_schema
 from service.settings import Settings
 from service.statistics.closing import closing_worker
@@ -57,6 +58,7 @@ def opened(app: FastAPI) -> Iterator[None]:
         workers.start(anchoring.worker)
         start_deliveries(app)
         workers.start(closing_worker(database, settings))
+        workers.start(Retention(database, settings).worker)
         app.state.is_open = True
         log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
         try:

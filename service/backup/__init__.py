@@ -1,0 +1,1 @@
+"""Backups of a running installation in one encrypted file, and their restoration."""
