@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.listing import print_table
 from scripts.progress import progress
 from scripts.storage import prepared_database
 from service.audit.anchors import anchor_file
@@ -84,14 +85,14 @@ def _tell(findings: Findings) -> None:
     for note in findings.notes:
         console.print(note, soft_wrap=True)
     if findings.intact:
-        console.print(f"Intact: {findings.records:,} records, {findings.anchors:,} anchors.")
+        console.print(f"Intact. Records: {findings.records:,}; anchors: {findings.anchors:,}.")
         return
     table = Table("damage", "record", "what was seen")
     for each in findings.named:
         number = str(each.first) if each.first == each.last else f"{each.first}–{each.last}"
         table.add_row(str(each.damage), number, each.detail)
-    console.print(table)
-    console.print(f"DAMAGED: {findings.count:,} found in {findings.records:,} records.")
+    print_table(table)
+    console.print(f"DAMAGED. Found: {findings.count:,}; records: {findings.records:,}.")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.listing import print_table
 from scripts.storage import prepared_database
 from service.auth.accounts import list_clients, register_client, revoke_client, rotate_client
 from service.auth.service import Scope
@@ -72,14 +73,18 @@ def rotate(
 @app.command("list")
 def list_() -> None:
     """List all clients with their keys' public parts; the keys themselves are not known here."""
-    table = Table("name", "key", "scopes", "made", "ends", "last used", "state", "certificate")
+    table = Table("name", "key", "scopes", "made", "ends", "last used", "state")
     with prepared_database(load_settings()) as database, database.read() as session:
-        for key in list_clients(session):
-            ends = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d}"
-            used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
-            made, scopes = f"{key.created_at:%Y-%m-%d}", " ".join(key.scopes)
-            table.add_row(key.name, key.key_id, scopes, made, ends, used, key.state, key.certificate or "")
-    Console().print(table)
+        keys = list_clients(session)
+    if any(key.certificate for key in keys):
+        table.add_column("certificate")
+    for key in keys:
+        ends = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d}"
+        used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
+        made, scopes = f"{key.created_at:%Y-%m-%d}", " ".join(key.scopes)
+        row = [key.name, key.key_id, scopes, made, ends, used, key.state, key.certificate or ""]
+        table.add_row(*row[: len(table.columns)])
+    print_table(table)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.failures import FAILED, CommandError
+from scripts.listing import print_table
 from scripts.progress import progress
 from scripts.storage import prepared_database
 from service.audit.service import AuditKind, record
@@ -44,7 +45,7 @@ def list_keys() -> None:
     for id_ in [*ring, *(id_ for id_ in uses if id_ not in ring)]:
         mark = "current" if state is not None and state.master_key_id == id_ else ""
         table.add_row(id_, mark, str(uses.get(id_, 0)), key_source(settings) if id_ in ring else "MISSING")
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.client import AccountName
+from scripts.listing import print_table
 from scripts.storage import prepared_database
 from service.auth.accounts import (
     change_officer,
@@ -94,7 +95,7 @@ def list_() -> None:
                 account.signs_in_by,
                 account.state,
             )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()
