@@ -8,6 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+LOGGED = ("warning", "text")
+"""What commands log, always to stderr, so that `KEY=$(oneperson client add …)` holds a key and nothing else;
+those that serve configure their logs by the settings."""
+
 HELP = "Finds people who hold more than one household registration, by comparing portraits."
 
 
@@ -56,6 +60,13 @@ COMMANDS = (
     Entry("report", "scripts.report:report", "Write a month's statistics to a file."),
     Entry("benchmark", "scripts.benchmark:app", "How fast, and whether right, beside what others use."),
     Entry("audit", "scripts.audit:app", "Verify, export and archive the audit log."),
+    Entry(
+        "backup",
+        "scripts.backup:backup",
+        "Back up everything into one encrypted file, while the service runs.",
+    ),
+    Entry("restore", "scripts.restore:restore", "Restore a backup into an empty installation."),
+    Entry("retention", "scripts.retention:app", "Erase what is past its time."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )
 
@@ -92,8 +103,10 @@ def main() -> None:
     if any(entry.name == chosen for entry in COMMANDS):
         from index.blas import tune_blas  # noqa: PLC0415 - `--help` needs none of it
         from scripts.failures import clear_failures  # noqa: PLC0415
+        from service.logs import configure_logging  # noqa: PLC0415
 
         tune_blas()  # Before the command's module imports NumPy and FAISS.
+        configure_logging(*LOGGED)
         with clear_failures():
             application(chosen)(prog_name="oneperson")
     application(None)(prog_name="oneperson")
