@@ -15,7 +15,7 @@ from service.database import Database
 from service.galleries.keeper import open_keeper
 from service.galleries.repository import load_references
 from service.galleries.service import Galleries
-from service.portrait_store import PortraitStore
+from service.portrait_store import PortraitStore, owner_of_check, owner_of_person
 from service.settings import Settings
 from service.tables import Check, Person
 from tests.functional.callers import Caller
@@ -133,11 +133,12 @@ def assert_files_agree(database: Database, store: PortraitStore) -> None:
     with database.read() as session:
         for person in session.scalars(select(Person)):
             for portrait in person.portraits:
-                assert sha256(store.get(portrait.location)) == portrait.sha256
-        probes = session.scalars(select(Check.probe_location).where(Check.probe_location.is_not(None)))
-        for location in probes:
+                owner = owner_of_person(person.person_id)
+                assert sha256(store.get(portrait.location, owner=owner)) == portrait.sha256
+        probes = select(Check.transaction_id, Check.probe_location).where(Check.probe_location.is_not(None))
+        for transaction_id, location in session.execute(probes):
             assert location is not None
-            assert store.get(location)
+            assert store.get(location, owner=owner_of_check(transaction_id))
 
 
 def assert_gallery_agrees(database: Database, settings: Settings, pack: Pack) -> None:
@@ -149,7 +150,7 @@ def assert_gallery_agrees(database: Database, settings: Settings, pack: Pack) ->
     assert not damaged
     assert not keeper.unencoded
     loaded = keeper.gallery.references()
-    for column in ("reference_ids", "person_keys", "vectors"):
+    for column in ("reference_ids", "person_keys", "sexes", "birth_years", "vectors"):
         assert np.array_equal(getattr(loaded, column), getattr(truth, column)), column
 
 

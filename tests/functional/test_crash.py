@@ -8,15 +8,17 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from index.pack import load_pack
 from scripts.installation import Installation, Serving
+from scripts.storage import prepared_database
 from service.auth.accounts import register_client
 from service.auth.service import Scope
-from service.database import Database
+from service.encryption.vault import vault_of
 from service.portrait_store import PortraitStore
 from service.settings import Settings
 from tests.functional.callers import calling
@@ -50,9 +52,9 @@ class Town:
         self.settings = Settings(data_dir=self.installation.data_dir, pack=str(pack_dir))
         self.pack, self.other_pack = load_pack(pack_dir), load_pack(other_pack_dir)
         self.other_pack_dir = other_pack_dir
-        self.store = PortraitStore(self.settings.portraits_dir)
-        self.database = Database(self.settings.database_address)
-        self.database.migrate()
+        self.open = ExitStack()
+        self.database = self.open.enter_context(prepared_database(self.settings))
+        self.store = PortraitStore(self.settings.portraits_dir, vault_of(self.database.info))
         with self.database.write() as session:
             self.key = register_client(session, "population-system", scopes=frozenset(Scope), days=None)
         numbers = iter(range(1, 1000))
@@ -204,4 +206,4 @@ def test_kill_at_any_moment_loses_and_invents_nothing(
         town.check_answers(service, dice)
         service.stop()
     finally:
-        town.database.close()
+        town.open.close()

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import or_, select
 
 from scripts.installation import Installation
-from service.auth.accounts import register_client, register_officer
+from service.audit.chain import sealed_database
+from service.auth.accounts import issue_officer_key, register_client, register_officer
 from service.auth.service import Role, Scope
 from service.database import Database
+from service.settings import Settings
 from service.tables import AuditEvent
 from tests.databases import BOTH_DATABASES
 from tests.functional.callers import AUTHORITY, Caller, calling
@@ -106,13 +109,12 @@ def accounts(address: str) -> list[str]:
         ("second", Role.OFFICER, AUTHORITY),
         ("boss", Role.SUPERVISOR, "530100"),
     )
-    database = Database(address)
+    database = sealed_database(Settings(database_url=SecretStr(address)))
     with database.write() as session:
         keys = [register_client(session, "population-system", scopes=frozenset(Scope), days=None)]
         for login, role, division in officers:
-            keys.append(
-                register_officer(session, login, name=login, role=role, division_code=division, days=None)
-            )
+            register_officer(session, login, name=login, role=role, division_code=division, hours=1)
+            keys.append(issue_officer_key(session, login, days=None))
     database.close()
     return keys
 
