@@ -62,7 +62,7 @@ def row(person: int, **changes: str) -> dict[str, str]:
 def write(home: Path, rows: Rows, encoding: str = "utf-8") -> Path:
     path = home / "rows.csv"
     with path.open("w", newline="", encoding=encoding) as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -205,6 +205,20 @@ def test_a_change_is_taken_when_it_is_imported_again(home: Path, change: dict[st
         events = session.scalars(select(AuditEvent).where(AuditEvent.kind == "person-stored")).all()
     assert len(events) == 2
     assert person.gallery == (None if "level_code" in change else "flagged")
+
+
+def test_parents_numbers_are_taken_where_the_file_has_them(home: Path) -> None:
+    parents = {"father_id_number": "11010519491231002X", "mother_id_number": "440524188001010014"}
+    assert run(home, [row(1, **parents), row(2, **dict.fromkeys(parents, ""))]).exit_code == 0
+    assert "unchanged" in run(home, [row(1, **parents)]).output
+    with reading() as session:
+        stored = session.execute(
+            select(Person.father_id_number, Person.mother_id_number).order_by(Person.person_id)
+        ).all()
+    assert [tuple(numbers) for numbers in stored] == [tuple(parents.values()), (None, None)]
+    assert run(home, [row(3, father_id_number="11010519491231002X")]).exit_code == 0
+    assert run(home, [row(4, mother_id_number="110105194912310021")]).exit_code == 1
+    assert [(entry["person_id"], entry["field"]) for entry in report(home)] == [("P-4", "mother_id_number")]
 
 
 def test_an_empty_portrait_field_keeps_the_portraits_stored(home: Path) -> None:

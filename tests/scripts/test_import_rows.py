@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scripts.import_rows import (
     COLUMNS,
     MAX_LINE_BYTES,
+    OPTIONAL_COLUMNS,
     Encoding,
     ImportFileError,
     Record,
@@ -233,6 +234,15 @@ def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
 def test_several_portraits_are_parted_and_repetitions_dropped(tmp_path: Path) -> None:
     row = only_row(records(tmp_path, f"{HEADER}\n{line(portrait='a.jpg; b/c.png ;;a.jpg')}\n"))
     assert row.portraits == ("a.jpg", "b/c.png")
+
+
+@pytest.mark.parametrize("columns", [OPTIONAL_COLUMNS, OPTIONAL_COLUMNS[:1], OPTIONAL_COLUMNS[1:]])
+def test_parents_columns_may_be_there_one_by_one(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    number = GOOD["citizen_id_number"]
+    header = ",".join([*columns, *COLUMNS])
+    row = only_row(records(tmp_path, f"{header}\n{','.join([number] * len(columns))},{line()}\n"))
+    assert [getattr(row.fields, name) for name in columns] == [number] * len(columns)
+    assert all(getattr(row.fields, name) is None for name in OPTIONAL_COLUMNS if name not in columns)
 
 
 @given(content=st.binary(max_size=400))
