@@ -107,6 +107,9 @@ class NotFoundError(ServiceError):
 class ForeignDivisionError(NotFoundError):
     """It exists in another division; the caller is told what is told of things that do not exist."""
 
+    status = NotFoundError.status
+    code = NotFoundError.code
+
 
 class MethodNotAllowedError(ServiceError):
     """The address has no such method."""

@@ -22,7 +22,7 @@ MOST_LINES = {"tests": 600}
 """Longest module by top folder; 400 elsewhere."""
 
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"\boneperson ((?:[a-z]+)(?: [a-z]+)?)")
+COMMAND = re.compile(r"\boneperson ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)")
 EXAMPLE = re.compile(r"<!-- example: (\S+)\.(\w+) -->\n```json\n(.*?)```", re.DOTALL)
 SETTING = re.compile(r"\bONEPERSON_[A-Z_]*[A-Z]\b")
 PATH_NAMED = re.compile(r"`((?:index|service|scripts|tests|docs|models)/[\w./-]+)`")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from service.tables import Notice, NoticeDelivery, NoticeTarget
@@ -48,8 +49,11 @@ def ensure_target(session: Session, name: str, *, at: datetime) -> None:
     oldest = session.scalar(select(func.min(Notice.sequence)).where(Notice.acknowledged_at.is_(None)))
     newest = session.scalar(select(func.max(Notice.sequence)))
     position = oldest - 1 if oldest is not None else newest or 0
-    session.add(NoticeTarget(name=name, position=position, added_at=at))
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(NoticeTarget(name=name, position=position, added_at=at))
+    except IntegrityError:
+        return  # Another process met it first.
 
 
 def has_work(session: Session, name: str, *, at: datetime) -> bool:

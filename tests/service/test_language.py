@@ -5,7 +5,7 @@ from string import Formatter
 
 import pytest
 
-from service.errors import ServiceError
+from service.errors import ForeignDivisionError, ServiceError
 from service.language import LANGUAGES, MissingTranslationError, catalogue, choose_language, translate
 from service.problems import problem_classes
 
@@ -52,7 +52,9 @@ def test_a_code_names_one_class_only() -> None:
         return {cls}.union(*map(subclasses, cls.__subclasses__()))
 
     ours = [cls for cls in subclasses(ServiceError) if cls.__module__ == "service.errors"]
-    assert len({cls.code for cls in ours}) == len(ours)
+    # What lies in another division is told as what does not exist, so that nobody learns that it does.
+    named = [cls for cls in ours if cls is not ForeignDivisionError]
+    assert len({cls.code for cls in named}) == len(named)
     assert all("status" in vars(cls) and "code" in vars(cls) for cls in ours)
 
 
