@@ -7,16 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from scripts.train.detector_net import Answers
-from scripts.train.detector_targets import IGNORED, STRIDES
+from scripts.train.detector_targets import IGNORED
 
-BOX_WEIGHT, POINT_WEIGHT, FIELD_WEIGHT = 2.0, 10.0, 10.0
-"""Against the score's loss of 1; chosen so that the parts are of like size after a few hundred steps."""
-
-FIELD_REACH = (0.2, 6.0, 40.0)
-"""How far about a point the fields are asked for it: share of the face's size, and limits in pixels."""
-
-FIELD_FACE_PX = 36.0
-"""Size of the smallest faces that the fields are taught by: smaller ones are answered for at stride 8."""
+BOX_WEIGHT, POINT_WEIGHT = 2.0, 10.0
+"""Against the score's loss of 1; chosen so that the three are of like size after a few hundred steps."""
 
 _POINT_BEND = 0.01
 """Error, as a share of the face's size, below which the loss is quadratic; 1 % is what labels err."""
@@ -30,28 +24,24 @@ class Wanted:
         assigned: Shape (n, a): row of `boxes`, or `NOBODY`, or `IGNORED`.
         boxes: Shape (faces, 4): left, top, right, bottom; all pictures' faces behind one another.
         points: Shape (faces, 5, 2).
-        owners: Shape (faces,): which picture each face is in.
     """
 
     assigned: Tensor
     boxes: Tensor
     points: Tensor
-    owners: Tensor
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The parts, each per answer or place that is asked for a face."""
+    """The three parts, each per positive answer."""
 
     score: Tensor
     box: Tensor
     points: Tensor
-    fields: Tensor
 
     def total(self) -> Tensor:
         """Return the weighted sum."""
-        near = FIELD_WEIGHT * self.fields
-        return self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.points + near
+        return self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.points
 
 
 def losses(answers: Answers, wanted: Wanted) -> Losses:
@@ -78,26 +68,7 @@ def losses(answers: Answers, wanted: Wanted) -> Losses:
         score=(score * (wanted.assigned != IGNORED)).sum() / count,
         box=(1 - overlap + distance).sum() / count,
         points=bent.mean(dim=(1, 2)).sum() / count,
-        fields=_field_loss(answers.fields, wanted),
     )
-
-
-def _field_loss(fields: Tensor, wanted: Wanted) -> Tensor:
-    """Compare, about every point, what the fields say with where it is; in units of the face's size."""
-    sizes = (wanted.boxes[:, 2:] - wanted.boxes[:, :2]).prod(dim=1).sqrt()
-    large = sizes >= FIELD_FACE_PX
-    sizes, points, owners = sizes[large], wanted.points[large], wanted.owners[large]
-    height, width = fields.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([x, y], dim=-1).to(fields.device).flatten(0, 1) * float(STRIDES[0])
-    targets = points[:, :, None] - places
-    share, least, most = FIELD_REACH
-    reach = (share * sizes).clamp(least, most)
-    chosen = targets.norm(dim=-1) <= reach[:, None, None]
-    said = fields.reshape(-1, 5, 2, height * width)[owners].transpose(2, 3)
-    errors = ((said - targets) / sizes[:, None, None, None])[chosen]
-    bent = functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=_POINT_BEND, reduction="none")
-    return bent.mean(dim=1).sum() / max(1, int(errors.shape[0]))
 
 
 def overlap_and_distance(boxes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

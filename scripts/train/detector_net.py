@@ -8,11 +8,6 @@ from torch.nn import functional
 
 from scripts.train.detector_targets import ANCHORS, BASES_PX, STRIDES, layout
 
-_FIELD_STRIDE = STRIDES[0]
-
-_FIELD_UNIT_PX = 16.0
-"""What the fields count in: about how far a point is off before they correct it."""
-
 ANSWER = 1 + 4 + 10
 """Numbers per answer: score, distances to the four sides of the box, five points."""
 
@@ -90,7 +85,6 @@ class DetectorNet(nn.Module):
         )
         self.heads = nn.ModuleList(_step(n, h) for n, h in zip(shape.necks, shape.heads, strict=True))
         self.answers = nn.ModuleList(nn.Conv2d(h, ANCHORS * ANSWER, 1) for h in shape.heads)
-        self.fields = nn.Sequential(_step(shape.necks[0], shape.necks[0]), nn.Conv2d(shape.necks[0], 10, 1))
         for answer in self.answers:
             nn.init.normal_(answer.weight, std=0.01)
             nn.init.zeros_(answer.bias)
@@ -106,9 +100,7 @@ class DetectorNet(nn.Module):
 
         Returns:
             For each stride (n, 30, s / stride, s / stride): two scores before the sigmoid, two times four
-            distances, two times ten offsets, these in units of the size that an answer is for. Last,
-            the fields, (n, 10, s / 8, s / 8): where, seen from each place, the next right eye, left eye,
-            nose and corners of the mouth are, which is easier to learn than to tell it from afar.
+            distances, two times ten offsets, these in units of the size that an answer is for.
         """
         x, maps = self.stem(pictures), []
         for stage in self.stages:
@@ -118,9 +110,10 @@ class DetectorNet(nn.Module):
         for level in (1, 0):
             above = functional.interpolate(self.downs[level](joined[level + 1]), scale_factor=2.0)
             joined[level] = joined[level] + above
-        joined = [functional.relu(x) for x in joined]
-        answers = zip(self.answers, self.heads, joined, strict=True)
-        return [*(answer(head(x)) for answer, head, x in answers), self.fields(joined[0])]
+        return [
+            answer(head(functional.relu(x)))
+            for answer, head, x in zip(self.answers, self.heads, joined, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -130,15 +123,12 @@ class Answers:
     Attributes:
         logits: Shape (n, a), scores before the sigmoid, in the order of `layout`.
         boxes: Shape (n, a, 4): left, top, right, bottom.
-        points: Shape (n, a, 5, 2), as told from afar; `refined` corrects them.
-        fields: Shape (n, 10, s / 8, s / 8): x and y, for each of the five points, from a place to the
-            next such point.
+        points: Shape (n, a, 5, 2).
     """
 
     logits: Tensor
     boxes: Tensor
     points: Tensor
-    fields: Tensor
 
 
 def decoded(maps: list[Tensor], side: int) -> Answers:
@@ -148,7 +138,7 @@ def decoded(maps: list[Tensor], side: int) -> Answers:
         maps: What `DetectorNet` returns.
         side: Of the squares in pixels.
     """
-    flat = [torch.cat([_flat(m, part) for m in maps[:3]], dim=1) for part in _parts()]
+    flat = [torch.cat([_flat(m, part) for m in maps], dim=1) for part in _parts()]
     where = layout(side)
     device = maps[0].device
     centres = torch.from_numpy(where.centres).to(device)
@@ -156,37 +146,7 @@ def decoded(maps: list[Tensor], side: int) -> Answers:
     distances = flat[1] * bases
     boxes = torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], dim=-1)
     points = centres[:, None] + (flat[2] * bases).unflatten(-1, (5, 2))
-    return Answers(flat[0].squeeze(-1), boxes, points, maps[3] * _FIELD_UNIT_PX)
-
-
-def refined(points: Tensor, fields: Tensor) -> Tensor:
-    """Move points to where the fields say, at the points, that they should be.
-
-    Args:
-        points: Shape (n, a, 5, 2), pixels of the square.
-        fields: Shape (n, 10, h, w), pixels, see `Answers`.
-
-    Returns:
-        Shape (n, a, 5, 2).
-    """
-    return points + _sampled(points * _per_pixel(fields) - 1, fields)
-
-
-def _per_pixel(fields: Tensor) -> Tensor:
-    """Return what a pixel is in the coordinates of `grid_sample`, which run from -1 to 1, for x and y."""
-    extent = torch.tensor([1.0, 0.0]) * (fields.shape[3] - 1) + torch.tensor([0.0, 1.0]) * (
-        fields.shape[2] - 1
-    )
-    return 2 / _FIELD_STRIDE / extent.to(fields.device)
-
-
-def _sampled(grid: Tensor, fields: Tensor) -> Tensor:
-    """Read the fields at points, shape (n, a, 5, 2), each point its own two."""
-    count, _, height, width = fields.shape
-    layers = fields.reshape(count * 5, 2, height, width)
-    places = grid.permute(0, 2, 1, 3).flatten(0, 1)[:, :, None]
-    moves = functional.grid_sample(layers, places, padding_mode="border", align_corners=True)
-    return moves.squeeze(-1).unflatten(0, (count, 5)).permute(0, 3, 1, 2)
+    return Answers(flat[0].squeeze(-1), boxes, points)
 
 
 class ScrfdOutputs(nn.Module):
@@ -209,23 +169,9 @@ class ScrfdOutputs(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         """Answer for one picture: scores, distances and points, each for strides 8, 16 and 32."""
-        *maps, fields = self.net(picture)
+        maps = self.net(picture)
         scores, distances, points = ([_flat(m, part).flatten(0, 1) for m in maps] for part in _parts())
-        # At stride 8 the answers are near enough themselves, and three quarters of all.
-        for level in (1, 2):
-            offsets, unit = points[level].reshape(1, -1, 5, 2), _per_pixel(fields) * STRIDES[level]
-            grid = offsets * unit + (_centres(maps[level]) * unit - 1)
-            moved = offsets + _sampled(grid, fields * (_FIELD_UNIT_PX / STRIDES[level]))
-            points[level] = moved.reshape(-1, 10)
         return (*(torch.sigmoid(score) for score in scores), *distances, *points)
-
-
-def _centres(answer_map: Tensor) -> Tensor:
-    """Return where a map's answers are, in strides, shape (a, 1, 2), whatever the map's size."""
-    rows, columns = torch.arange(answer_map.shape[2]), torch.arange(answer_map.shape[3])
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    places = torch.stack([x.flatten(), y.flatten()], dim=-1).float()
-    return places[:, None].expand(-1, ANCHORS, 2).reshape(-1, 1, 2)
 
 
 def _parts() -> tuple[tuple[int, int], ...]:

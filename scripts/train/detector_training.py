@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scripts.train.detector_batches import Batch
 from scripts.train.detector_loss import Losses, Wanted, losses, overlap_and_distance
-from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded, refined
+from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded
 from scripts.train.detector_targets import IGNORED
 
 WARM_UP = 150
@@ -22,10 +22,6 @@ EMA_DECAY = 0.998
 
 SURE = 0.6
 """Score from which on the checks count an answer as a face; the threshold of `pack.toml`'s default."""
-
-
-PARTS = ("score", "box", "points", "fields")
-"""Of the loss."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.rate(self.step)
         self.net.train()
-        labels = (batch.assigned, batch.boxes, batch.points, batch.owners)
+        labels = (batch.assigned, batch.boxes, batch.points)
         wanted = Wanted(*(torch.from_numpy(label).to(self.device) for label in labels))
         found = losses(self._answers(self.net, batch), wanted)
         self.optimiser.zero_grad()
@@ -105,7 +101,7 @@ class Training:
         self.optimiser.step()
         self.step += 1
         self._average()
-        return Losses(*(getattr(found, part).detach() for part in PARTS))
+        return Losses(found.score.detach(), found.box.detach(), found.points.detach())
 
     def check(self, batches: list[Batch]) -> Check:
         """Measure the mean of the weights on batches that are not trained on."""
@@ -153,7 +149,7 @@ class Training:
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
         """Begin with weights that were learned before, say on another province's portraits."""
-        self.net.load_state_dict(self.net.state_dict() | weights)
+        self.net.load_state_dict(weights)
         self.mean = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
 
     def _answers(self, net: DetectorNet, batch: Batch) -> Answers:
@@ -178,8 +174,7 @@ def _against(answers: Answers, owner: int, batch: Batch, face: int) -> tuple[Ten
     target = torch.from_numpy(batch.boxes[face])
     boxes = answers.boxes[owner].cpu()
     overlaps, _ = overlap_and_distance(boxes, target.expand_as(boxes))
-    best = answers.points[owner, int(overlaps.argmax())][None, None]
-    points = refined(best, answers.fields[owner][None])[0, 0].cpu().numpy()
+    points = answers.points[owner, int(overlaps.argmax())].cpu().numpy()
     truth = batch.points[face]
     between_eyes = max(1.0, float(np.linalg.norm(truth[0] - truth[1])))
     return overlaps, float(np.linalg.norm(points - truth, axis=1).mean()) / between_eyes

@@ -16,7 +16,7 @@ from scripts.train.detector_batches import Batches
 from scripts.train.detector_export import export_detector
 from scripts.train.detector_loss import Losses
 from scripts.train.detector_net import SHAPES
-from scripts.train.detector_training import PARTS, Check, Plan, Training
+from scripts.train.detector_training import Check, Plan, Training
 from scripts.train.scenes import Scenes, unpack_scenes
 
 LOG_EVERY = 25
@@ -109,7 +109,7 @@ def _log(log: Path, training: Training, recent: list[Losses], check: Check | Non
         "rate": round(training.plan.rate(training.step - 1), 6),
         "spent_s": round(spent_s, 1),
     }
-    for part in PARTS:
+    for part in ("score", "box", "points"):
         entry[part] = round(float(np.mean([float(getattr(one, part)) for one in recent])), 4)
     if check is not None:
         entry |= {f"check_{name}": round(value, 4) for name, value in asdict(check).items()}

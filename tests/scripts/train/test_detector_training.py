@@ -18,7 +18,7 @@ from index.pack_manifest import DetectorManifest
 from scripts.train.detector_batches import Batches
 from scripts.train.detector_export import LARGEST_GAP, export_detector
 from scripts.train.detector_loss import Wanted, losses, overlap_and_distance
-from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded, refined
+from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded
 from scripts.train.detector_targets import layout
 from scripts.train.detector_training import Plan, Training
 from tests.scripts.train.detector_scenes import spotted_scenes
@@ -49,19 +49,6 @@ def test_training_taken_up_again_goes_on_as_if_never_stopped(tmp_path: Path) -> 
         assert torch.allclose(value.float(), resumed.mean[name].float(), atol=1e-4), name
 
 
-def fields_to(points: torch.Tensor) -> torch.Tensor:
-    """Fields of a square of 160 that lead from every place to these five points."""
-    y, x = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij")
-    places = torch.stack([x, y]) * 8.0
-    return torch.cat([point[:, None, None] - places for point in points])[None]
-
-
-def test_fields_lead_points_that_are_off_to_where_they_belong() -> None:
-    points = torch.tensor([[55.0, 65], [85, 65], [70, 80], [58, 100], [82, 100]])
-    off = (points + torch.tensor([7.3, -4.1]))[None, None].expand(1, 3, 5, 2)
-    assert torch.allclose(refined(off, fields_to(points)), points.expand(1, 3, 5, 2), atol=1e-3)
-
-
 def test_a_check_measures_shares() -> None:
     batches = Batches(spotted_scenes(), size=6, seed=5, held_out=True)
     check = Training(PLAN, torch.device("cpu")).check([batches.batch(0)])
@@ -79,9 +66,8 @@ def test_answers_that_are_right_cost_next_to_nothing_and_wrong_ones_more() -> No
     def cost(*, shift: float, sure: float) -> float:
         logits = torch.full((1, 10), -float(sure))
         logits[0, 3] = sure
-        moved = (points + shift).expand(1, 10, 5, 2)
-        answers = Answers(logits, (boxes + shift).expand(1, 10, 4), moved, fields_to(points[0] + shift))
-        return float(losses(answers, Wanted(assigned, boxes, points, torch.tensor([0]))).total())
+        answers = Answers(logits, (boxes + shift).expand(1, 10, 4), (points + shift).expand(1, 10, 5, 2))
+        return float(losses(answers, Wanted(assigned, boxes, points)).total())
 
     assert cost(shift=0, sure=8) < 0.01
     assert cost(shift=0, sure=8) < cost(shift=2, sure=8) < cost(shift=15, sure=8)
@@ -100,16 +86,10 @@ def test_overlap_of_boxes() -> None:
 def test_insightface_reads_from_the_exported_file_what_the_net_says(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = DetectorNet(SHAPES["compact"]).eval()
-    torch.nn.init.normal_(net.fields[-1].weight, std=0.1)
     square = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     scaled = (torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() - 127.5) / 128
     with torch.no_grad():
         said = decoded(net(scaled), 320)
-        points = torch.where(
-            torch.from_numpy(layout(320).strides > 8)[:, None, None],
-            refined(said.points, said.fields),
-            said.points,
-        )
     best = int(said.logits[0].argmax())
     path = tmp_path / "detector.onnx"
     assert export_detector(net, path) <= LARGEST_GAP
@@ -123,5 +103,5 @@ def test_insightface_reads_from_the_exported_file_what_the_net_says(tmp_path: Pa
     assert len(rows) >= 1
     left, top, right, bottom = said.boxes[0, best].tolist()
     assert rows[0, :4] == pytest.approx([left, top, right - left, bottom - top], abs=0.05)
-    assert rows[0, 4:14] == pytest.approx(points[0, best].flatten().numpy(), abs=0.05)
+    assert rows[0, 4:14] == pytest.approx(said.points[0, best].flatten().numpy(), abs=0.05)
     assert len(layout(320).bases) == said.logits.shape[1]
