@@ -74,7 +74,7 @@ def demo(
             console.print(f"Done in {time.monotonic() - began:.1f} s with the pack '{engine.pack.name}'.")
             if not once:
                 _wait(console, address)
-    console.print("Stopped.")
+    console.print("Stopped; without --once the pages stay up." if once else "Stopped.")
 
 
 def _tell_the_story(console: Console, population: PopulationSystem, registry: DemoRegistry) -> None:
