@@ -44,15 +44,16 @@ def backup(
 
 def _tell(result: Backup) -> None:
     typer.echo(
-        f"Wrote and verified {result.path}: {result.rows} rows, {result.files} files, {result.size_bytes} bytes."
+        f"Wrote and verified {result.path}: {result.rows} rows, {result.files} files, "
+        f"{result.size_bytes} bytes."
     )
     if result.erased:
         typer.echo(f"{result.erased} files were erased meanwhile; they are not in it.")
     damaged = len(result.missing) + result.unreadable
     if damaged:
         typer.echo(
-            f"{len(result.missing)} files that records point to are lost and {result.unreadable} are damaged in "
-            "this installation; run 'oneperson doctor --deep'.",
+            f"{len(result.missing)} files that records point to are lost and {result.unreadable} are damaged "
+            "in this installation; run 'oneperson doctor --deep'.",
             err=True,
         )
         raise typer.Exit(FAILED)

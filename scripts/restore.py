@@ -64,8 +64,8 @@ def _report(restored: Restored, settings: Settings) -> None:
     _tell(restored.checked, "Restored")
     if restored.persons_erased or restored.portraits_erased:
         typer.echo(
-            f"Erased again, because they were erased after the backup was made: {restored.persons_erased} persons "
-            f"and {restored.portraits_erased} single portraits."
+            "Erased again, because they were erased after the backup was made: "
+            f"{restored.persons_erased} persons and {restored.portraits_erased} single portraits."
         )
     wanted = restored.checked.manifest["pack"]
     try:
@@ -74,8 +74,8 @@ def _report(restored: Restored, settings: Settings) -> None:
         contract_id = ""
     if contract_id != wanted["contract_id"]:
         typer.echo(
-            f"The templates were made by the pack '{wanted['name']}' {wanted['version']}, which is not the one in "
-            "the settings: add it, or run 'oneperson rebuild' before the start."
+            f"The templates were made by the pack '{wanted['name']}' {wanted['version']}, which is not the "
+            "one in the settings: add it, or run 'oneperson rebuild' before the start."
         )
     typer.echo("Keys that were revoked, and registrations that changed, after the backup must be repeated.")
 
@@ -84,8 +84,8 @@ def _tell(checked: Checked, what: str) -> None:
     counts = checked.rows
     typer.echo(
         f"{what}: made {checked.header.made_at} by OnePerson {checked.header.version}; "
-        f"{counts.get('persons', 0)} persons, {counts.get('checks', 0)} checks, {counts.get('cases', 0)} cases, "
-        f"{sum(counts.values())} rows, {checked.files} files."
+        f"{counts.get('persons', 0)} persons, {counts.get('checks', 0)} checks, "
+        f"{counts.get('cases', 0)} cases, {sum(counts.values())} rows, {checked.files} files."
     )
     if checked.unreadable_files:
         typer.echo(f"{checked.unreadable_files} files in it were damaged before it was made.")

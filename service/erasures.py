@@ -227,9 +227,7 @@ def unwritten(session: Session) -> int:
 def _known(keys: KeyRing, tag: str) -> AuditKey:
     key = keys.find_anew(tag)
     if key is None:
-        raise ErasureListError(
-            f"the list of erasures was kept with the audit key {tag}, which is not known here"
-        )
+        raise ErasureListError(f"the list of erasures needs the audit key {tag}, which is not known here")
     return key
 
 

@@ -234,11 +234,14 @@ class Settings(BaseSettings):
     )
     erasures: Path | None = Field(
         None,
-        description="File that a mark of each erasure is appended to, best on another machine's storage; a restoration "
-        "erases again by it; default: erasures.jsonl under the data folder.",
+        description="File that a mark of each erasure is appended to, best on another machine's storage; a "
+        "restoration erases again by it; default: erasures.jsonl under the data folder.",
     )
     probe_days: float = Field(
-        30.0, ge=0, le=3650, description="Days after its case was closed that the portrait of a check is kept."
+        30.0,
+        ge=0,
+        le=3650,
+        description="Days after its case was closed that the portrait of a check is kept.",
     )
     evidence_days: float = Field(
         1826.0, ge=0, le=36500, description="Days after its case was closed that a file of evidence is kept."
@@ -250,7 +253,10 @@ class Settings(BaseSettings):
         description="Days after a case was closed that drafts, and files that no opinion names, are kept.",
     )
     delivery_days: float = Field(
-        90.0, ge=1, le=3650, description="Days that the record of a delivered webhook is kept; the notice stays."
+        90.0,
+        ge=1,
+        le=3650,
+        description="Days that the record of a delivered webhook is kept; the notice stays.",
     )
     generation_hours: float = Field(
         24.0,
@@ -259,12 +265,15 @@ class Settings(BaseSettings):
         description="Hours within which templates of erased persons leave the generations on disk, too.",
     )
     backup_days: int = Field(
-        30, ge=1, le=3650, description="Days that a backup may be kept; an older one is restored only if told so."
+        30,
+        ge=1,
+        le=3650,
+        description="Days that a backup may be kept; an older one is restored only if told so.",
     )
     audit_archive_dir: Path | None = Field(
         None,
-        description="Folder into which audit events past their retention are moved by themselves; default: only "
-        "`oneperson audit archive` moves them.",
+        description="Folder into which audit events past their retention are moved by themselves; default: "
+        "only `oneperson audit archive` moves them.",
     )
     month_close_day: int = Field(
         5,

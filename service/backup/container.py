@@ -6,10 +6,10 @@
     then frames, each: 4 bytes length, big-endian; ciphertext and tag
 
 Every backup is sealed with a key of its own, made for it and wrapped by the operator's key, so its nonces,
-the numbers of the frames, can never meet those of anything else. Each frame is bound to the header, its number and
-whether it is the last: changed, moved, missing or added ones are refused, and so is an end that is cut off
-(Hoang, Reyhanitabar, Rogaway and Vizár 2015, "Online Authenticated-Encryption and its Nonce-Reuse
-Misuse-Resistance", section 7: STREAM).
+the numbers of the frames, can never meet those of anything else. Each frame is bound to the header, its
+number and whether it is the last: changed, moved, missing or added ones are refused, and so is an end
+that is cut off (Hoang, Reyhanitabar, Rogaway and Vizár 2015, "Online Authenticated-Encryption and its
+Nonce-Reuse Misuse-Resistance", section 7: STREAM).
 """
 
 import base64

@@ -5,7 +5,7 @@
          facts, a JSON object whose `item` says what it is
          bytes
 
-`manifest` comes first and `end` last; between them `rows`, `files`, and what happened while the backup was made.
+`manifest` comes first and `end` last; between them rows, files, and what happened while it was made.
 """
 
 import json

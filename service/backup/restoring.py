@@ -1,8 +1,8 @@
 """Restores a backup into an empty installation: all of it or nothing.
 
 The rows are inserted into the schema that they were written from, then migrated, and what was erased since is
-erased again, all in one transaction that ends with the record of the restoration. The files are written aside and
-take their places just before it commits.
+erased again, all in one transaction that ends with the record of the restoration. The files are written aside
+and take their places just before it commits.
 """
 
 import secrets
@@ -21,7 +21,8 @@ from service.audit.chain import sealed_database
 from service.audit.keys import key_file as audit_key_file
 from service.audit.keys import load_keys as load_audit_keys
 from service.audit.opening import note_restoration
-from service.audit.service import Acting, AuditKind, record
+from service.audit.service import AuditKind, record
+from service.auth.service import Actor
 from service.backup import rows
 from service.backup.container import SealedReader
 from service.backup.errors import BackupError
@@ -87,7 +88,7 @@ class Restoration:
             )
         return checked
 
-    def run(self, checked: Checked, *, actor: Acting, advance: Advance, forget_erasures: bool) -> Restored:
+    def run(self, checked: Checked, *, actor: Actor, advance: Advance, forget_erasures: bool) -> Restored:
         """Restore.
 
         Args:
@@ -161,7 +162,7 @@ class Restoration:
         elif item.kind == WEIGHTS:
             self._put_weights(facts["pack"], facts["name"], item.data)
 
-    def _settle(self, session: Session, checked: Checked, listed: Marks, actor: Acting) -> Restored:
+    def _settle(self, session: Session, checked: Checked, listed: Marks, actor: Actor) -> Restored:
         """Bring what was restored to what holds now, and put it on record."""
         for tag, mark in self._since["erasures"]:
             listed.add(tag, mark)
@@ -204,7 +205,7 @@ class Restoration:
             elif store == "evidence":
                 session.execute(delete(Attachment).where(Attachment.location == location))
 
-    def _erase_again(self, session: Session, listed: Marks, actor: Acting) -> tuple[int, int]:
+    def _erase_again(self, session: Session, listed: Marks, actor: Actor) -> tuple[int, int]:
         """Erase whoever was erased after the backup was made."""
         if not len(listed):
             return 0, 0
@@ -229,7 +230,7 @@ class Restoration:
                 self._folders.drop(location)
         return len(gone), self._erase_portraits(session, listed, actor)
 
-    def _erase_portraits(self, session: Session, listed: Marks, actor: Acting) -> int:
+    def _erase_portraits(self, session: Session, listed: Marks, actor: Actor) -> int:
         keys = self._erasures.keys
         query = select(Portrait.reference_id, Portrait.sha256, Portrait.created_at, Person.person_id)
         query = query.join(Person, Person.key == Portrait.person_key)

@@ -3,7 +3,7 @@
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.types import TypeEngine
 
 from service.backup.errors import BackupError
 from service.tables import Base, UtcDateTime
@@ -45,7 +46,7 @@ _KINDS: Sequence[tuple[type[Any], str]] = (
     (LargeBinary, "bytes"),
     (JSON, "json"),
 )
-_TYPES = {
+_TYPES: Mapping[str, TypeEngine[Any]] = {
     "time": UtcDateTime(),
     "date": Date(),
     "uuid": Uuid(),
@@ -73,7 +74,7 @@ def count_rows(session: Session, stored: Table) -> int:
 
 
 def packed_rows(session: Session, stored: Table) -> Iterator[tuple[bytes, int, list[dict[str, Any]]]]:
-    """Read a whole table in the order of its key; yield packed rows, their number, and the rows themselves."""
+    """Read a whole table in the order of its key; yield rows packed, their number, and as they are."""
     columns = columns_of(stored)
     chosen: list[ColumnElement[Any]] = [
         cast(stored.c[name], Text).label(name) if kind == "json" else stored.c[name] for name, kind in columns
@@ -117,9 +118,8 @@ def sequences(session: Session) -> dict[str, int]:
     """Return how far each table's numbers were given out, so that none is ever given out again."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
-        return {
-            name: value for name, value in connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
-        }
+        told = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
+        return {str(row[0]): int(row[1]) for row in told}
     found = {}
     for stored in all_tables():
         sequence = _sequence(connection, stored.name)
@@ -174,29 +174,31 @@ def _kind(type_: Any) -> str:
 
 
 def _told(value: Any, kind: str) -> Any:
-    if value is None:
-        return None
-    if kind in {"time", "date"}:
-        return value.isoformat()
-    if kind == "uuid":
-        return value.hex
-    if kind == "bytes":
-        return base64.b64encode(value).decode()
-    return value
+    told = _TELLERS.get(kind)
+    return value if told is None or value is None else told(value)
 
 
 def _meant(value: Any, kind: str) -> Any:
-    if value is None:
-        return None
-    if kind == "time":
-        return datetime.fromisoformat(value)
-    if kind == "date":
-        return date.fromisoformat(value)
-    if kind == "uuid":
-        return UUID(hex=value)
-    if kind == "bytes":
-        return base64.b64decode(value, validate=True)
-    if kind == "json":
-        meant = json.loads(value)
-        return JSON.NULL if meant is None else meant
-    return value
+    reader = _READERS.get(kind)
+    return value if reader is None or value is None else reader(value)
+
+
+def _json(told: str) -> Any:
+    """Tell JSON's null from no value at all."""
+    meant = json.loads(told)
+    return JSON.NULL if meant is None else meant
+
+
+_TELLERS: Mapping[str, Callable[[Any], Any]] = {
+    "time": lambda value: value.isoformat(),
+    "date": lambda value: value.isoformat(),
+    "uuid": lambda value: value.hex,
+    "bytes": lambda value: base64.b64encode(value).decode(),
+}
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "time": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uuid": lambda told: UUID(hex=told),
+    "bytes": lambda told: base64.b64decode(told, validate=True),
+    "json": _json,
+}

@@ -1,4 +1,4 @@
-"""The installation that a backup is restored into: empty at the beginning, and again if the restoration fails."""
+"""The installation that a backup is restored into: empty at the beginning, and again if that fails."""
 
 import os
 import shutil
@@ -67,8 +67,8 @@ class Folders:
         for folder in {*self._places.values(), self._galleries}:
             if folder.is_dir() and any(path.is_file() for path in folder.rglob("*")):
                 raise BackupError(
-                    f"{folder} is not empty: a backup is restored into an empty installation only; give another "
-                    "ONEPERSON_DATA_DIR, or move the folder away"
+                    f"{folder} is not empty: a backup is restored into an empty installation only; give "
+                    "another ONEPERSON_DATA_DIR, or move the folder away"
                 )
 
     def put(self, store: str, location: str, data: bytes) -> None:

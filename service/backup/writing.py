@@ -1,9 +1,9 @@
 """Writes a backup while the service runs.
 
 Order: one consistent view of the whole database first, then the encrypted files that its rows point to. Files
-are written before the row that names them is committed, so every file is there unless it was erased meanwhile; that is
-noted and fine. Last comes what the view could not show: keys made and erasures done since. A restoration
-erases those again, so nobody who was erased while a backup was made comes back with it.
+are written before the row that names them is committed, so every file is there unless it was erased
+meanwhile; that is noted and fine. Last comes what the view could not show: keys made and erasures done
+since. A restoration erases those again, so nobody who was erased while a backup was made comes back with it.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Erases one registration in a transaction: row, portraits, templates and gallery entries, marked and on record."""
+"""Erases one registration in a transaction: row, portraits, templates and gallery entries, on record."""
 
 from sqlalchemy.orm import Session
 

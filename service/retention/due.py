@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -75,7 +76,7 @@ def due_probe(cutoff: datetime) -> ColumnElement[bool]:
     )
 
 
-def due_cases_with_files(cutoff: datetime) -> Select[tuple[object]]:
+def due_cases_with_files(cutoff: datetime) -> Select[UUID]:
     """Select the cases whose files are past their time."""
     held = exists().where(Attachment.case_id == Case.id)
     return select(Case.id).where(closed_before(cutoff), held)

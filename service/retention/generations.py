@@ -1,7 +1,7 @@
 """Templates of erased persons leave the generations on disk, and change logs that nobody needs are cut.
 
-A generation is a copy of a moment. What was erased since is taken out of memory at once, but its bytes stay in
-the generation's files, sealed, until the generation goes. So generations that hold what the database no
+A generation is a copy of a moment. What was erased since is taken out of memory at once, but its bytes stay
+in the generation's files, sealed, until the generation goes. So generations that hold what the database no
 longer has are deleted, the one in use after a fresh one has taken its place.
 """
 
@@ -32,7 +32,7 @@ from service.settings import Settings
 from service.tables import GalleryChange, Person, Portrait
 
 CHANGES_KEPT = 10_000
-"""Changes kept behind the newest: another process that is further behind loads its gallery anew, in seconds."""
+"""Changes kept behind the newest: another process that is further behind loads its gallery anew."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +68,8 @@ def stale_generations(session: Session, settings: Settings) -> Iterator[StaleGen
 def purge(database: Database, settings: Settings) -> int:
     """Delete those generations, after fresh ones have taken the place of those in use; return how many.
 
-    Where no fresh one can be written the stale one goes nevertheless: a gallery without one is loaded from the
-    stored templates.
+    Where no fresh one can be written the stale one goes nevertheless: a gallery without one is loaded from
+    the stored templates.
     """
     with database.read() as session:
         stale = list(stale_generations(session, settings))
@@ -83,7 +83,7 @@ def purge(database: Database, settings: Settings) -> int:
 
 
 def cut_changes(session: Session, settings: Settings) -> int:
-    """Delete the changes that every generation here has passed, but the newest `CHANGES_KEPT`; return how many."""
+    """Delete the changes that every generation here has passed, but the newest ones; return how many."""
     cut = 0
     for name, head in repository.heads(session).items():
         floor = head - CHANGES_KEPT

@@ -1,4 +1,4 @@
-"""Erases what is past its time, in small transactions, each with its audit events; files go after the commit."""
+"""Erases what is past its time, in small transactions with their audit events; files go after the commit."""
 
 import time
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Retention:
         return Worker("retention", self.turn, EVERY_S)
 
     def turn(self) -> bool:
-        """Erase one batch of each kind, and look at the generations when it is time; tell whether more is due."""
+        """Erase one batch of each kind, at times look at the generations; tell whether more is due."""
         self._erasures.prepare(self._database)
         full = any(count >= BATCH for count in self._batches().values())
         if not full and self._is_purge_due():
@@ -133,7 +133,7 @@ class Retention:
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
-        locations = []
+        locations: list[str] = []
         for check_id, transaction_id, location in rows:
             taken = (
                 update(Check)
@@ -142,7 +142,7 @@ class Retention:
                 .returning(Check.id)
                 .execution_options(synchronize_session=False)
             )
-            if session.scalar(taken) is None:
+            if session.scalar(taken) is None or location is None:
                 continue
             locations.append(location)
             record(
@@ -159,7 +159,7 @@ class Retention:
         query = due.due_cases_with_files(cutoffs.evidence).order_by(Case.closed_at, Case.id).limit(BATCH)
         locations: list[str] = []
         for case_id in session.scalars(query.with_for_update(of=Case, skip_locked=True)).all():
-            found = forget_files(session, [case_id])  # type: ignore[list-item]  # the id of a case
+            found = forget_files(session, [case_id])
             locations += found
             record(
                 session,

@@ -9,7 +9,7 @@ from service.tables.base import Base, BigKey, UtcDateTime, now
 
 
 class Erasure(Base):
-    """One erasure; `mark` is a keyed code that tells nothing of the person, `key_tag` names the audit key in it.
+    """One erasure; `mark` is a keyed code that tells nothing of the person, `key_tag` names the key in it.
 
     `written` says that the list outside the database has it; see `service.erasures`.
     """

@@ -1,4 +1,4 @@
-"""A backup of a running service, restored by the real commands: the same answers, and nobody erased comes back."""
+"""A backup of a running service, restored by the real commands: the same answers, and no erased person."""
 
 import shutil
 from collections.abc import Iterator

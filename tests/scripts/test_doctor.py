@@ -15,7 +15,6 @@ from service.auth.service import Actor
 from service.database import Database
 from service.encryption.vault import vault_of
 from service.engine import open_engine
-from service.examination import ORPHAN_AGE_S
 from service.galleries.keeper import gallery_place
 from service.galleries.service import Galleries
 from service.persons.enrolment import PortraitFile
@@ -23,6 +22,7 @@ from service.persons.schemas import RegistrationFields
 from service.persons.service import Persons
 from service.portrait_store import PortraitStore
 from service.settings import Settings, load_settings
+from service.stored_files import ORPHAN_AGE_S
 from service.tables import Template
 from tests.scripts.commands import Operator
 from tests.synthetic import synthetic_portrait
