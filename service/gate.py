@@ -65,6 +65,7 @@ class Gate:
                 await run_in_threadpool(_admit, request, rule)
             _count(request, rule, route)
         except ServiceError as error:
+            scope["route"] = route  # The router never sees the request, and the log names routes.
             await _put_on_record(request, route, error)
             await _refuse(request, error, receive, send)
             return

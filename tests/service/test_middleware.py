@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from service import middleware
 from service.request_context import current_request_id
 from service.settings import Settings
-from tests.service.conftest import SQLITE_ONLY
+from tests.service.conftest import SQLITE_ONLY, ClientKeys
 
 LIMIT = 2**16
 """The smallest limit that the settings allow, so that too much is quickly sent."""
@@ -27,6 +27,12 @@ ADDRESSED_TO_PERSON = "/v1/persons/SECRET-530102199003071234?name=SECRET-5301021
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_body_bytes": LIMIT})
+
+
+@pytest.fixture
+def key(client_key: ClientKeys) -> str:
+    """The header line of somebody whose bodies are read; of others nothing is, see `test_gate.py`."""
+    return f"Authorization: Bearer {client_key('checks')}"
 
 
 @pytest.fixture
@@ -61,10 +67,10 @@ def split(answer: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
 @SQLITE_ONLY
 @pytest.mark.enable_socket
 @pytest.mark.usefixtures("brief_drain")
-def test_a_declared_body_that_is_too_large_is_refused_before_it_is_read(live: str) -> None:
+def test_a_declared_body_that_is_too_large_is_refused_before_it_is_read(live: str, key: str) -> None:
     started = time.monotonic()
     answer = dialogue(
-        live, head(f"Content-Length: {50 * 2**20}", "Content-Type: application/json"), b"{" * 99
+        live, head(f"Content-Length: {50 * 2**20}", "Content-Type: application/json", key), b"{" * 99
     )
     status, headers, problem = split(answer)
     assert status == 413
@@ -75,19 +81,21 @@ def test_a_declared_body_that_is_too_large_is_refused_before_it_is_read(live: st
 
 @SQLITE_ONLY
 @pytest.mark.enable_socket
-def test_a_sender_that_reads_only_at_the_end_still_gets_the_reason(live: str) -> None:
+def test_a_sender_that_reads_only_at_the_end_still_gets_the_reason(live: str, key: str) -> None:
     body = b"x" * (2 * LIMIT)
-    status, _, problem = split(dialogue(live, head(f"Content-Length: {len(body)}"), body))
+    status, _, problem = split(dialogue(live, head(f"Content-Length: {len(body)}", key), body))
     assert (status, problem["type"]) == (413, "/problems/body-too-large")
 
 
 @SQLITE_ONLY
 @pytest.mark.enable_socket
 @pytest.mark.usefixtures("brief_drain")
-def test_a_chunked_body_without_end_is_refused_at_the_limit(live: str) -> None:
+def test_a_chunked_body_without_end_is_refused_at_the_limit(live: str, key: str) -> None:
     chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
     pieces = [chunk] * (LIMIT // 0x1000 + 2)
-    answer = dialogue(live, head("Transfer-Encoding: chunked", "Content-Type: application/json"), *pieces)
+    answer = dialogue(
+        live, head("Transfer-Encoding: chunked", "Content-Type: application/json", key), *pieces
+    )
     status, headers, problem = split(answer)
     assert (status, problem["type"]) == (413, "/problems/body-too-large")
     assert headers["connection"] == "close"
@@ -95,23 +103,25 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(live: str) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.enable_socket
-def test_a_body_within_the_limit_passes_chunked_or_not(live: str) -> None:
+def test_a_body_within_the_limit_passes_chunked_or_not(live: str, key: str) -> None:
     closing = "Connection: close"
-    declared = dialogue(live, head("Content-Length: 2", "Content-Type: application/json", closing), b"{}")
+    declared = dialogue(
+        live, head("Content-Length: 2", "Content-Type: application/json", key, closing), b"{}"
+    )
     chunked = dialogue(
         live,
-        head("Transfer-Encoding: chunked", "Content-Type: application/json", closing),
+        head("Transfer-Encoding: chunked", "Content-Type: application/json", key, closing),
         b"2\r\n{}\r\n0\r\n\r\n",
     )
-    # Without a key both get as far as being asked for one.
-    assert split(declared)[0] == split(chunked)[0] == 401
+    # Both get as far as being told that an empty object is no check.
+    assert split(declared)[0] == split(chunked)[0] == 422
 
 
 @SQLITE_ONLY
 @pytest.mark.enable_socket
-def test_a_body_that_never_comes_is_given_up(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_never_comes_is_given_up(live: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.3)
-    answer = dialogue(live, head("Content-Length: 100", "Content-Type: application/json"), b"{")
+    answer = dialogue(live, head("Content-Length: 100", "Content-Type: application/json", key), b"{")
     status, headers, problem = split(answer)
     assert (status, problem["type"]) == (408, "/problems/request-timeout")
     assert headers["connection"] == "close"
@@ -120,8 +130,8 @@ def test_a_body_that_never_comes_is_given_up(live: str, monkeypatch: pytest.Monk
 @SQLITE_ONLY
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("declared", ["-1", "1e9", "99999999999999999999999", "0x10", "1, 2", "٣"])
-def test_odd_declared_lengths_do_no_harm(live: str, declared: str) -> None:
-    answer = dialogue(live, head(f"Content-Length: {declared}", "Connection: close"))
+def test_odd_declared_lengths_do_no_harm(live: str, key: str, declared: str) -> None:
+    answer = dialogue(live, head(f"Content-Length: {declared}", key, "Connection: close"))
     assert int(answer.split()[1]) in {400, 413}
 
 
@@ -159,7 +169,7 @@ def test_the_log_names_the_route_and_never_the_path(client: TestClient) -> None:
     requests = [event for event in events if event["event"] == "request"]
     assert [event["route"] for event in requests] == ["/v1/persons/{person_id}", "(none)", "/static/…"]
     assert requests[0]["method"] == "GET"
-    assert requests[0]["status"] == answer.status_code == 401
+    assert requests[0]["status"] == answer.status_code == 401, "also of what the gate refused"
     assert requests[0]["duration_ms"] >= 0
     assert "SECRET" not in str(events)
 
