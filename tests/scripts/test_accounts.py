@@ -1,6 +1,9 @@
 """`oneperson client` and `oneperson officer`, on both databases."""
 
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -68,6 +71,21 @@ def test_a_clients_key_is_the_only_thing_on_stdout_and_it_works(
     assert "population" in listed
     assert "valid" in listed
     assert key not in listed
+
+
+def test_on_a_fresh_installation_too_a_key_is_alone_on_stdout(tmp_path: Path) -> None:
+    """In a process of its own: the first command founds the database, the audit log and the keys."""
+    settings = {"ONEPERSON_DATA_DIR": str(tmp_path / "var"), "ONEPERSON_LOG_LEVEL": "debug"}
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts", "client", "add", "population", "--scope", "checks"],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"op_[0-9a-f]{16}_[\w-]{43}\n", done.stdout)
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_revoked_client_is_refused_and_listed_as_such(operator: Operator, database: Database) -> None:
