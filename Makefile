@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-compile --no-deps
 PYTHON ?=
 ARGS ?=
+ADVISORIES ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench screenshots lock sbom audit clean
 
 help: ## Say what can be made
 	@echo "OnePerson. Targets (options in ARGS, e.g. make test ARGS='-k quality'):"
@@ -36,6 +37,7 @@ check: $(VENV)/dev.stamp ## Lint, check formatting, types, import directions and
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@if grep -n '://' requirements*.lock; then echo "a lock file holds an address" >&2; exit 1; fi
+	@if [ -n "$(ADVISORIES)" ]; then $(BIN)/python -m scripts.advisories "$(ADVISORIES)"; fi
 
 format: $(VENV)/dev.stamp ## Format the source
 	$(BIN)/ruff check --fix-only --quiet .
@@ -44,8 +46,21 @@ format: $(VENV)/dev.stamp ## Format the source
 bench: $(VENV)/run.stamp ## Measure searching, encoding and checks on this machine
 	$(BIN)/oneperson benchmark search $(ARGS)
 
+screenshots: $(VENV)/dev.stamp ## Make pictures of every page under build/screenshots (ARGS=--guide: docs/pictures)
+	$(BIN)/python -m tests.functional.screenshots $(ARGS)
+
 lock: $(VENV)/dev.stamp ## Rewrite the lock files (ARGS=NAME: move only that package)
 	./scripts/lock.sh $(ARGS)
+
+sbom: $(VENV)/dev.stamp ## Write the bill of materials (CycloneDX 1.6) to build/sbom.cdx.json
+	@mkdir -p build
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+	  --short-PURLs --output-reproducible --sv 1.6 -o build/packages.cdx.json
+	@$(BIN)/python -m scripts.sbom build/sbom.cdx.json < build/packages.cdx.json
+
+# Needs no network: carry a copy of the advisories (OSV, ecosystem PyPI) to where it runs.
+audit: $(VENV)/run.stamp ## Compare the lock files with known vulnerabilities (ARGS=copy of the advisories)
+	@$(BIN)/python -m scripts.advisories $(ARGS)
 
 clean: ## Remove what was built here; the data in var/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -20,6 +20,7 @@ from service.audit.keys import load_keys
 from service.audit.listing import ChainState, EventFilter, chain_state, event_view, list_events
 from service.audit.service import AuditKind, record
 from service.errors import InvalidRequestError
+from service.language import catalogue
 from service.settings import Settings
 from service.tables import AuditEvent
 from service.web.access import ProtectedForm, Visitor
@@ -173,9 +174,16 @@ def _line(event: AuditEvent, words: Words) -> EventLine:
         actor_detail=" · ".join(details) or words.named("actor_kind", event.actor_kind),
         subject=event.subject or "",
         purpose=event.purpose or "",
-        result=words.named("audit_result", event.result),
+        result=_result(event.result, words),
         failed=event.result in ("refused", "throttled", "failed", "damaged", "lost"),
     )
+
+
+def _result(code: str, words: Words) -> str:
+    """Return the word for a result: of the log's own, of a delivery, or of a problem."""
+    known = catalogue(words.language)
+    keys = (f"audit_result.{code}", f"delivery_outcome.{code}", f"problem.{code}.title")
+    return next((known[key] for key in keys if key in known), code)
 
 
 def _told(value: object) -> str:

@@ -40,6 +40,9 @@ CHOOSING = ("state", "kind", "transaction_type", "division")
 NARROWING = ("kind", "transaction_type", "division")
 """Filters that the numbers at the head keep to."""
 
+ELSEWHERE = {Role.AUDITOR: "/audit", Role.OPERATOR: "/notices"}
+"""Where those begin who may see no cases."""
+
 REFRESH_S = 20
 """Seconds between two looks of a page at what has changed: a case stays in the queue for hours."""
 
@@ -70,11 +73,9 @@ class QueueLine:
 
 @router.get("/")
 def queue_page(request: Request, visitor: Visitor, session: View, policy: QueueRules) -> Response:
-    """Show the queue; operators and auditors have none."""
-    if visitor.actor.role is Role.AUDITOR:
-        return RedirectResponse("/audit", status_code=303)
-    if visitor.actor.role not in (Role.OFFICER, Role.SUPERVISOR):
-        return render(request, "no_pages.html", visitor=visitor)
+    """Show the queue; operators and auditors have none, and are led to what they have."""
+    if visitor.actor.role in ELSEWHERE:
+        return RedirectResponse(ELSEWHERE[visitor.actor.role], status_code=303)
     chosen, page = _listed(request, visitor, session, policy)
     database: Database = request.app.state.database
     filters = sorted(_given(chosen))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.review.answers import CaseView, RegistrationView
+from service.review.views import masked
 from service.web.words import Words
 
 NUMBER = "citizen_id_number_masked"
@@ -126,9 +127,16 @@ def _shown(registration: RegistrationView, name: str, words: Words) -> str:
 
 
 def _difference(one: Cell, other: Cell) -> str:
-    """Compare what is shown; a masked number beside an open one has nothing to be compared by."""
-    if not one.text or not other.text or bool(one.opens) != bool(other.opens):
+    """Compare what is shown; of a masked number beside an open one only the ends can differ."""
+    if not one.text or not other.text:
         return "unknown"
+    if bool(one.opens) != bool(other.opens):
+        return "unknown" if _ends(one) == _ends(other) else "different"
     if one.text != other.text:
         return "different"
     return "shown_same" if one.opens else "same"
+
+
+def _ends(number: Cell) -> str | None:
+    """Return an ID number as it looks while it is masked."""
+    return number.text if number.opens else masked(number.text)

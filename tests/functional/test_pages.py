@@ -9,7 +9,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.settings import Settings
 from tests.conftest import unavailable
-from tests.functional.browsing import CHROMIUM, DESKTOP, LiveService, Watch, chromium, enter, live_service, sign_in
+from tests.functional.browsing import (
+    CHROMIUM,
+    DESKTOP,
+    LiveService,
+    Watch,
+    chromium,
+    enter,
+    live_service,
+    sign_in,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -91,7 +100,7 @@ def give_opinion(page: Page, *, reason: str) -> None:
     page.locator("#reason-1").fill(reason)
     page.locator("#evidence-kind-1-1").select_option("document")
     page.locator("#evidence-reference-1-1").fill("1987/214")
-    page.locator('input[name="registration"][value="C-1"]').check()
+    page.locator('input[name^="registration-"][value="C-1"]').check()
     page.locator("form.opinion button.primary").click()
 
 

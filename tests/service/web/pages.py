@@ -11,13 +11,13 @@ from httpx2 import Response
 from service.auth.cookies import session_cookie_name
 from service.auth.service import authenticate
 from service.auth.sessions import start_session
+from service.language import LANGUAGES, catalogue
 from service.tables import Officer
 
 VOID = frozenset({"meta", "link", "input", "img", "br", "hr", "rect"})
 LABELLED = frozenset({"input", "select", "textarea"})
-KEY = re.compile(
-    r"\b(shell|sign_in|queue|case|decision|history|turn|fault|message|rate|field|mark)\.[a-z_]+\b"
-)
+SECTIONS = {key.partition(".")[0] for language in LANGUAGES for key in catalogue(language)}
+KEY = re.compile(rf"(?<![\w/.-])(?:{'|'.join(sorted(SECTIONS))})\.[a-z_]+(?![\w.-])")
 """What a text key would look like if it were shown instead of its text."""
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -118,54 +118,59 @@ def checked_page(response: Response, language: str) -> Page:
     assert response.headers["content-language"] == language
     assert response.headers["cache-control"] == "no-store"
     assert "default-src 'self'" in response.headers["content-security-policy"]
-    page = Page(response.text)
-    assert page.all("html")[0].attributes["lang"] == language
-    assert page.all("title")[0].text.strip(" ·")
-    assert len(page.all("h1")) == 1, "one h1"
-    assert page.all("h1")[0].text.strip()
-    _assert_ids(page)
-    _assert_labels(page)
-    _assert_own(page)
-    assert not KEY.search(page.text), f"a text is missing: {KEY.search(page.text)}"
-    assert "{" not in page.text, "a value was not filled in"
+    return check_page(response.text, language)
+
+
+def check_page(html: str, language: str, *, name: str = "") -> Page:
+    """Parse a page's text and assert what holds for every page; `name` says which in a failure."""
+    page = Page(html)
+    assert page.all("html")[0].attributes["lang"] == language, name
+    assert page.all("title")[0].text.strip(" ·"), name
+    assert len(page.all("h1")) == 1, f"{name}: one h1"
+    assert page.all("h1")[0].text.strip(), name
+    _assert_ids(page, name)
+    _assert_labels(page, name)
+    _assert_own(page, name)
+    assert not KEY.search(page.text), f"{name}: a text is missing: {KEY.search(page.text)}"
+    assert "{" not in page.text, f"{name}: a value was not filled in"
     return page
 
 
-def _assert_ids(page: Page) -> None:
+def _assert_ids(page: Page, where: str) -> None:
     ids = Counter(element.attributes["id"] for element in page.elements if "id" in element.attributes)
-    assert not [name for name, times in ids.items() if times > 1], "ids are unique"
+    assert not [name for name, times in ids.items() if times > 1], f"{where}: ids are unique"
     for element in page.elements:
         for attribute in ("aria-labelledby", "aria-describedby", "for"):
             for name in element.attributes.get(attribute, "").split():
-                assert name in ids, f"{attribute}={name} points nowhere"
+                assert name in ids, f"{where}: {attribute}={name} points nowhere"
         target = element.attributes.get("href", "")
-        assert not target.startswith("#") or target[1:] in ids, f"{target} points nowhere"
+        assert not target.startswith("#") or target[1:] in ids, f"{where}: {target} points nowhere"
 
 
-def _assert_labels(page: Page) -> None:
+def _assert_labels(page: Page, where: str) -> None:
     labelled = {element.attributes["for"] for element in page.all("label") if element.text.strip()}
     for element in page.elements:
         if element.tag in LABELLED and element.attributes.get("type") != "hidden":
-            assert element.attributes.get("id") in labelled, f"{element.attributes} has no label"
+            assert element.attributes.get("id") in labelled, f"{where}: {element.attributes} has no label"
         if element.tag == "img":
-            assert "alt" in element.attributes
+            assert "alt" in element.attributes, where
         if element.tag == "th":
-            assert element.attributes.get("scope") in ("col", "row")
+            assert element.attributes.get("scope") in ("col", "row"), f"{where}: {element.text}"
         if element.tag in ("button", "a", "summary", "legend", "caption"):
-            assert element.text.strip() or element.tag == "a", f"an empty <{element.tag}>"
+            assert element.text.strip() or element.tag == "a", f"{where}: an empty <{element.tag}>"
 
 
-def _assert_own(page: Page) -> None:
+def _assert_own(page: Page, where: str) -> None:
     """Nothing comes from elsewhere and nothing is written into the page that the policy would block."""
     for element in page.elements:
         assert element.tag not in ("style", "base", "iframe", "object")
         assert not element.attributes.get("style")
         assert not [name for name in element.attributes if name.startswith("on")]
         if element.tag == "script":
-            assert element.attributes.get("src")
+            assert element.attributes.get("src"), where
         for name in ("src", "href", "action"):
             value = element.attributes.get(name)
-            assert value is None or value.startswith(("/", "#")), f"{value} is not ours"
+            assert value is None or value.startswith(("/", "#")), f"{where}: {value} is not ours"
             assert value is None or not value.startswith("//")
 
 

@@ -6,8 +6,12 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from service.codes import load_codes
+from service.review.answers import RegistrationView
 from service.settings import Settings
 from service.tables import Case, CaseCandidate, Portrait
+from service.web.registrations import compared
+from service.web.words import Words
 from tests.service.calls import in_base64, portrait, put_person
 from tests.service.conftest import SQLITE_ONLY
 from tests.service.web.conftest import Desk
@@ -82,12 +86,19 @@ def test_two_open_numbers_are_compared_in_full(desk: Desk) -> None:
     case_id, browser = desk.case(), desk.browser("zhang")
     first = checked_page(open_number(browser, desk.read(browser, f"/cases/{case_id}"), "C-1"), "en")
     row = next(one for one in first.all("tr") if one.text.startswith("Citizen"))
-    assert row.attributes["class"] == "is-unknown"
+    assert row.attributes["class"] == "is-different", "the ends that are shown differ"
     both = checked_page(open_number(browser, first, "S-1"), "en")
     assert NUMBER in both.text
     assert OTHER in both.text
     row = next(one for one in both.all("tr") if one.text.startswith("Citizen"))
     assert row.attributes["class"] == "is-different"
+
+
+def test_open_number_beside_a_masked_one_with_the_same_ends_tells_nothing() -> None:
+    shown = RegistrationView(person_id="S-1", erased=False, citizen_id_number_masked="110105********002X")
+    other = shown.model_copy(update={"person_id": "C-1"})
+    rows = compared(shown, other, opened={"C-1": NUMBER}, words=Words("en", load_codes()))
+    assert next(row for row in rows if row.name == "citizen_id_number_masked").difference == "unknown"
 
 
 @SQLITE_ONLY

@@ -238,15 +238,16 @@ def test_language_is_kept_in_a_cookie_and_nonsense_changes_nothing(client: TestC
     assert client.get("/sign-in", headers=BROWSER).status_code == 200
 
 
-@pytest.mark.parametrize("role", ["operator", "auditor"])
+@pytest.mark.parametrize(("role", "place"), [("operator", "/notices"), ("auditor", "/audit")])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_operators_and_auditors_are_told_that_they_have_no_pages(
-    desk: Desk, role: str, language: str
+def test_operators_and_auditors_begin_where_there_are_no_cases(
+    desk: Desk, role: str, place: str, language: str
 ) -> None:
     browser = desk.browser("liu", role=role)
     use_language(browser, language)
-    page = checked_page(browser.get("/", headers=BROWSER), language)
-    assert page.has_form("/sign-out")
+    answer = browser.get("/", headers=BROWSER)
+    assert answer.url.path == place
+    assert checked_page(answer, language).has_form("/sign-out")
     case_id = desk.case()
     assert browser.get(f"/cases/{case_id}", headers=BROWSER).status_code == 403
     assert browser.get(f"/cases/{case_id}/portraits/probe").status_code == 403
