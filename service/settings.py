@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     blind_first_look: bool = Field(
         False,
         description="Whether the case page keeps order, scores and false-alarm rates of the candidates "
-        "from an "
-        "officer until they say that they have looked at the portraits.",
+        "from an officer until they say that they have looked at the portraits; the queue then shows none "
+        "of open cases.",
     )
     case_due_days: float = Field(
         3.0, gt=0, le=365, description="Days after its opening from which an open case is overdue."
