@@ -15,7 +15,9 @@ from service.errors import (
     BodyTooLargeError,
     DatabaseUnavailableError,
     InvalidRequestError,
+    MalformedRequestError,
     NotFoundError,
+    RequestTimeoutError,
     ServiceError,
     UnauthenticatedError,
 )
@@ -72,6 +74,9 @@ EVERYWHERE: tuple[type[ServiceError], ...] = (
     ServiceError,
 )
 """Problems that any call under /v1 may answer."""
+
+WITH_BODY: tuple[type[ServiceError], ...] = (MalformedRequestError, RequestTimeoutError)
+"""Further ones of calls with a body: it is no text in UTF-8, or does not come."""
 
 router = APIRouter(tags=["operation"])
 
@@ -171,7 +176,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     common = responses_for(*EVERYWHERE)
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            _complete(operation, common if path.startswith("/v1/") else {})
+            further = responses_for(*WITH_BODY) if "requestBody" in operation else {}
+            _complete(operation, common | further if path.startswith("/v1/") else {})
     return document
 
 
