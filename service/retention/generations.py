@@ -79,6 +79,8 @@ def purge(database: Database, settings: Settings) -> int:
     condemned = {one.path for one in stale}
     for directory in {path.parent for path in condemned}:
         discard(directory, unwanted=lambda path: path in condemned)
+    for one in stale:
+        log.info("generation-deleted", gallery=one.gallery, generation=one.path.name, erased=one.references)
     return len(condemned)
 
 

@@ -41,6 +41,9 @@ BATCH = 200
 EVERY_S = 600.0
 """Seconds between two looks: what is due goes so much later at most."""
 
+FIRST_S = 60.0
+"""Seconds after a start before anything is looked for: first the service has to answer."""
+
 ARCHIVE_AFTER = timedelta(days=30)
 """What the worker archives is at least a month of events, so that there is not one file for each day."""
 
@@ -56,24 +59,31 @@ class Retention:
         self._erasures = Erasures(settings)
         self._portraits = PortraitStore(settings.portraits_dir)
         self._evidence = BlobStore(settings.evidence_dir, None, kind="evidence")
-        self._purged_at = -float("inf")
+        self._next_at = time.monotonic() + FIRST_S
+        self._purge_at = time.monotonic() + FIRST_S
 
     @property
     def worker(self) -> Worker:
         """What runs beside the requests."""
-        return Worker("retention", self.turn, EVERY_S)
+        return Worker("retention", self.turn, FIRST_S)
 
     def turn(self) -> bool:
         """Erase one batch of each kind, at times look at the generations; tell whether more is due."""
         self._erasures.prepare(self._database)
+        at = time.monotonic()
+        if at < self._next_at:
+            return False
         full = any(count >= BATCH for count in self._batches().values())
-        if not full and self._is_purge_due():
+        if full:
+            return True
+        self._next_at = at + EVERY_S
+        if at >= self._purge_at:
+            self._purge_at = at + self._settings.generation_hours * 3600 / 2  # Twice within the time allowed.
             purge(self._database, self._settings)
-            self._purged_at = time.monotonic()
             with self._database.write() as session:
                 cut_changes(session, self._settings)
             self._archive(ARCHIVE_AFTER)
-        return full
+        return False
 
     def run(self) -> dict[str, int]:
         """Erase everything that is past its time now, and return how much of what."""
@@ -93,10 +103,6 @@ class Retention:
         with self._database.write() as session:
             record(session, AuditKind.RETENTION_RUN, actor=self._actor, erased=done)
         return done
-
-    def _is_purge_due(self) -> bool:
-        """Look twice within the time that is allowed, and at the first turn after a start."""
-        return time.monotonic() - self._purged_at >= self._settings.generation_hours * 3600 / 2
 
     def _batches(self) -> dict[str, int]:
         cutoffs = Cutoffs.of(self._settings, now())

@@ -28,6 +28,7 @@ from service.persons.service import Persons
 from service.portrait_store import PortraitStore, owner_of_check
 from service.retention import due
 from service.retention import generations as generation_rules
+from service.retention import service as rules
 from service.retention.due import Cutoffs
 from service.retention.generations import cut_changes, stale_generations
 from service.retention.service import Retention
@@ -69,7 +70,7 @@ def put_case(database: Database, settings: Settings, *, closed_days: float | Non
         ended = None if closed_days is None else now() - timedelta(days=closed_days)
         case.closed_at, case.state = ended, "under_review" if ended is None else "cleared"
         who = officer(session)
-        put_file(session, stores, case.id, who.id)
+        put_file(session, stores, case.id, who.id or uuid4())
         session.add(
             Draft(
                 case_id=case.id, officer_id=who.id, content=b"x", saved_at=ended or now() - timedelta(days=99)
@@ -141,6 +142,21 @@ def test_probes_files_and_drafts_go_after_their_time_and_not_before(
     assert subject == f"check:{after_months[1]}"
     assert [len(store.locations()) for store in stores.values()] == [4, 3]
     assert Retention(opened, settings).run() == {}
+
+
+def test_the_worker_lets_a_service_start_first_and_then_works_by_itself(
+    opened: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = put_case(opened, settings, closed_days=40)
+    assert Retention(opened, settings).turn() is False
+    assert held(opened, *case)[0]
+    assert settings.erasures_file.exists()  # A restoration can tell an empty list from a lost one.
+    monkeypatch.setattr(rules, "FIRST_S", 0.0)
+    monkeypatch.setattr(rules, "BATCH", 1)
+    retention = Retention(opened, settings)
+    assert retention.turn() is True
+    assert retention.turn() is False
+    assert not held(opened, *case)[0]
 
 
 def test_files_of_opinions_go_with_the_retention_of_their_case(opened: Database, settings: Settings) -> None:
