@@ -3,17 +3,21 @@
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, update
 
 from index.pack import load_pack
 from scripts.calibrate import age_band
+from scripts.storage import prepared_database
 from service.database import Database
+from service.settings import Settings
 from service.tables import CalibrationRecord, Case, Person, Template
 from tests.scripts.commands import Operator
 from tests.service.galleries.filling import fill, unit_vectors
@@ -22,9 +26,12 @@ PERSONS = 260
 
 
 @pytest.fixture
-def database(tmp_path: Path, sqlite_template: Path) -> Database:
+def database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
+    """A migrated, empty SQLite database with its keys at hand."""
     shutil.copy(sqlite_template, tmp_path / "oneperson.db")
-    return Database(f"sqlite:///{tmp_path / 'oneperson.db'}")
+    address = f"sqlite:///{tmp_path / 'oneperson.db'}"
+    with prepared_database(Settings(data_dir=tmp_path / "var", database_url=SecretStr(address))) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from index.pack import load_pack
 from index.snapshot import current, generations
 from scripts.installation import Installation
+from scripts.storage import prepared_database
 from service.database import Database
 from service.encryption.templates import opened_template
 from service.encryption.vault import vault_of
@@ -63,9 +64,8 @@ def operator(
 
 @pytest.fixture
 def database(operator: Operator) -> Iterator[Database]:
-    opened = Database(load_settings().database_address)
-    yield opened
-    opened.close()
+    with prepared_database(load_settings()) as prepared:
+        yield prepared
 
 
 @pytest.fixture
