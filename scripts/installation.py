@@ -17,7 +17,7 @@ import httpx
 
 from scripts.failures import CommandError
 
-STARTING_S = 120.0
+STARTING_S = 300.0
 """Seconds that a service may take until it is ready: a cold start on a busy machine."""
 
 STOPPING_S = 60.0
@@ -35,6 +35,23 @@ COLUMNS = (
     "portrait",
 )
 """Of an import file; the contract with the population system."""
+
+STORAGE = frozenset(
+    f"ONEPERSON_{name}"
+    for name in (
+        "DATA_DIR",
+        "DATABASE_URL",
+        "ENCRYPTION_KEY_FILE",  # 'oneperson key add' writes to it.
+        "AUDIT_KEY_FILE",
+        "AUDIT_ANCHORS",  # Anchors of two audit logs in one file would look like damage.
+        "AUDIT_ARCHIVE_DIR",
+        "ERASURES",
+        "GALLERY_BACKEND",  # Collections on a server belong to the real galleries.
+        "MILVUS_URI",
+        "WEBHOOKS_FILE",  # Nobody real is to be told of invented cases.
+    )
+)
+"""Settings that name a place where a real installation keeps something, or whom it tells."""
 
 
 class Installation:
@@ -184,7 +201,7 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 def _is_storage(name: str) -> bool:
     """Tell settings that would point into somebody's real installation."""
-    return name in {"ONEPERSON_DATA_DIR", "ONEPERSON_DATABASE_URL"}
+    return name in STORAGE
 
 
 def _ready_address(process: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from scripts.failures import CommandError
-from scripts.installation import COLUMNS, Installation
+from scripts.installation import COLUMNS, STORAGE, Installation
 from tests.synthetic import synthetic_portrait
 
 pytestmark = pytest.mark.enable_socket
@@ -71,6 +71,20 @@ def test_somebody_elses_database_is_never_touched(
     assert (installation.data_dir / "oneperson.db").is_file()
     assert not (tmp_path / "real.db").exists()
     assert not (tmp_path / "real").exists()
+
+
+def test_neither_keys_nor_anchors_nor_receivers_of_a_real_installation_are_touched(
+    tmp_path: Path, synthetic_pack_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tmp_path / "real"
+    for name in sorted(STORAGE):
+        monkeypatch.setenv(name, str(real / name))
+    monkeypatch.delenv("ONEPERSON_ENCRYPTION_KEYS")
+    monkeypatch.delenv("ONEPERSON_AUDIT_KEY")
+    installation = Installation(tmp_path / "site", pack=str(synthetic_pack_dir))
+    assert installation.run("key", "add").returncode == 0
+    assert len(list(installation.data_dir.glob("*.key"))) == 2  # Of the encryption and of the audit log.
+    assert not real.exists()
 
 
 def test_commands_that_cannot_run_are_told_with_what_they_said(tmp_path: Path) -> None:
