@@ -117,8 +117,9 @@ class LiveService:
     ) -> "Colleague":
         """Add an officer who is signed in, or on the way, and whose tools have a key: hashing takes long."""
         with self.database.write() as session:
-            given = {"name": name or login, "role": Role(role), "division_code": division_code}
-            officer, key = add_officer(session, login, **given)
+            officer, key = add_officer(
+                session, login, name=name or login, role=Role(role), division_code=division_code
+            )
             opening = Opening(stage=stage, address="10.53.1.20")
             token = start_session(session, officer, hours=8, opening=opening)
             return Colleague(actor_of(officer), key, token)

@@ -104,7 +104,7 @@ def test_supervisor_settles_a_disagreement_answers_an_appeal_and_reopens(
     page = opened_window(browser, service, watch, who=officer(service, "supervisor"), language=language)
     page.goto(f"{service.address}/")
     page.locator('.counts a[href="/?escalated=1"]').click()
-    page.get_by_role("link", name=number).click()
+    page.get_by_role("link", name=number, exact=True).click()
     settle(page)
     for said in ("same_person", "different_person"):
         expect(page.locator(".timeline")).to_contain_text(f"{number} {said}")
@@ -235,7 +235,7 @@ def test_draft_and_file_wait_for_their_officer_alone(
     assert "出生证明" not in other.content()
 
     page.goto(f"{service.address}/")
-    page.get_by_role("link", name=number).click()
+    page.get_by_role("link", name=number, exact=True).click()
     settle(page)
     expect(page.locator("#reason-1")).to_have_value("Half a reason, and more")
     page.locator("form.opinion .submit button.primary").click()

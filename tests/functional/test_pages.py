@@ -126,7 +126,7 @@ def test_two_officers_confirm_a_duplicate(
         first.get_by_role("button", name="English").click()
     expect(first.get_by_role("heading", level=1)).to_have_text(title)
     expect(first.get_by_role("button", name=other_language)).to_be_visible()
-    first.get_by_role("link", name=number).click()
+    first.get_by_role("link", name=number, exact=True).click()
     assert first.url == service.address + path
     expect(first.locator("main")).to_contain_text(suspected)
     first.locator('form[action$="/claim"] button').click()
@@ -140,7 +140,7 @@ def test_two_officers_confirm_a_duplicate(
     sign_in(second, service.address, service.officer(f"second-{number}"))
     if language == "en":
         second.get_by_role("button", name="English").click()
-    second.get_by_role("link", name=number).click()
+    second.get_by_role("link", name=number, exact=True).click()
     assert reason not in second.content()
     give_opinion(second, reason="The mother and two neighbours confirm it.")
     expect(second.locator(".badge.state-duplicate_confirmed")).to_have_text(confirmed)
