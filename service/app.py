@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("oneperson"),
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,11 +1,13 @@
 """`/docs`, `/openapi.json` and `/problems/…`: what the API offers, readable without a network."""
 
+import functools
+import json
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -143,7 +145,16 @@ def install_documentation(app: FastAPI) -> None:
             app.openapi_schema = _document(app)
         return app.openapi_schema
 
+    @functools.cache
+    def written() -> bytes:
+        return json.dumps(openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def answer(_: Request) -> Response:
+        return Response(written(), media_type="application/json")
+
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it.
+    # FastAPI's own address writes the document anew for whoever asks, on the event loop.
+    app.add_route("/openapi.json", answer, include_in_schema=False)
 
 
 def _explanation(language: str, code: str) -> Explanation:
