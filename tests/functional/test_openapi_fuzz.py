@@ -109,7 +109,7 @@ def run(site: Site, *, with_keys: bool) -> Outcome:
 
     if with_keys:
 
-        @schema.auth(refresh_interval=None)  # type: ignore[attr-defined]  # added by the library at run time
+        @schema.auth(refresh_interval=None)
         class Keys:
             """The officers' key for cases, the client's for all else."""
 

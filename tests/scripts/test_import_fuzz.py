@@ -5,6 +5,7 @@ import csv
 import io
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def file_of(data: st.DataObject, encoding: Encoding) -> bytes:
     """Write rows of ordinary and odd values, as a careless program would, then damage the bytes."""
     columns = list(COLUMNS) + data.draw(st.sampled_from([[], list(OPTIONAL_COLUMNS), ["name"]]))
     written = io.StringIO()
-    quoting = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    quoting: Literal[0, 1] = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     writer = csv.writer(written, quoting=quoting, lineterminator=data.draw(st.sampled_from(ENDS)))
     writer.writerow(columns)
     for _ in range(data.draw(st.integers(0, 6))):
