@@ -78,6 +78,7 @@ def test_a_damaged_database_makes_everything_on_it_unready(client: TestClient, s
         "encryption",
         "gallery:flagged",
         "gallery:registered",
+        "portrait_store",  # Nothing is sealed without the keys that the database holds.
     }
     answer = client.get("/v1/persons/P1", headers={"Authorization": "Bearer op_1_2"})
     assert answer.status_code == 503

@@ -114,7 +114,7 @@ def test_case_without_candidates_is_concluded_by_hand(desk: Desk) -> None:
         ({**DIFFERENT, "reason_1": "x" * 2001}, "reason-1", "2000"),
         ({**DIFFERENT, "reason_1": "bell \x07"}, "reason-1", "control characters"),
         ({**DIFFERENT, "conclusion_1": "maybe"}, "conclusion-1", "same_person"),
-        ({**SAME, "evidence_kind_1_1": "astrology"}, None, "Nothing was recorded yet"),
+        ({**SAME, "evidence_kind_1_1": "astrology"}, None, "has an unknown kind"),
     ],
 )
 def test_incomplete_opinion_comes_back_with_everything_typed(
