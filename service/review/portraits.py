@@ -101,9 +101,7 @@ def view_probe(session: Session, case_id: UUID, *, actor: Actor) -> StoredPortra
     if check.probe_location is None or check.probe_landmarks is None:
         raise NotFoundError("The portrait that was searched is not held.")
     _record(session, case, f"check:{check.id}", actor=actor)
-    return StoredPortrait(
-        check.probe_location, owner_of_check(check.transaction_id), check.probe_landmarks
-    )
+    return StoredPortrait(check.probe_location, owner_of_check(check.transaction_id), check.probe_landmarks)
 
 
 def view_reference(session: Session, case_id: UUID, *, reference_id: int, actor: Actor) -> StoredPortrait:
