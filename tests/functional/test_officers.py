@@ -334,6 +334,7 @@ def _first_sign_in(service: LiveService, browser: Browser, watch: Watch) -> None
     page.locator("main a.primary").click()
     expect(page.locator("h1")).to_have_text("待办案件")
     page.locator('form[action="/sign-out"] button').click()
+    page.wait_for_load_state("networkidle")  # What is on its way when one leaves a page has failed.
 
     for code in (pyotp.TOTP(secret).at(now() + timedelta(seconds=30)), recovery[0]):
         page.goto(f"{service.address}/sign-in?next=/account")
@@ -343,5 +344,6 @@ def _first_sign_in(service: LiveService, browser: Browser, watch: Watch) -> None
         page.locator("#code").fill(code)
         page.locator("main button.primary").click()
         page.wait_for_url(f"{service.address}/account")
+        page.wait_for_load_state("networkidle")
         page.locator('form[action="/sign-out"] button').click()
         page.wait_for_url(f"{service.address}/sign-in")

