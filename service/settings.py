@@ -315,6 +315,11 @@ class Settings(BaseSettings):
         return self.erasures or self.data_dir / "erasures.jsonl"
 
     @property
+    def exports_dir(self) -> Path:
+        """Folder in which workbooks are written before they are sent."""
+        return self.data_dir / "exports"
+
+    @property
     def galleries_dir(self) -> Path:
         """Folder that holds one folder of generations per gallery."""
         return self.data_dir / "galleries"

@@ -1,7 +1,9 @@
 """Opens what the application works with, in order, and closes it in the reverse."""
 
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import structlog
 from fastapi import FastAPI
@@ -23,6 +25,9 @@ from service.settings import Settings
 from service.statistics.closing import closing_worker
 from service.workers import Worker, Workers
 
+UNFINISHED_S = 3600.0
+"""Seconds after which nobody is writing at a workbook any more: 400,000 lines take minutes."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,6 +43,7 @@ def opened(app: FastAPI) -> Iterator[None]:
     settings: Settings = app.state.settings
     with ExitStack() as stack:
         _make_data_dir(settings)
+        drop_unfinished_exports(settings)
         app.state.codes = load_codes(settings.codes_file)
         app.state.database = database = sealed_database(settings)
         stack.callback(database.close)
@@ -71,6 +77,20 @@ def opened(app: FastAPI) -> Iterator[None]:
 def is_open(app: FastAPI) -> bool:
     """Tell whether an application has what it works with."""
     return bool(getattr(app.state, "is_open", False))
+
+
+def drop_unfinished_exports(settings: Settings, *, now_s: float | None = None) -> None:
+    """Remove what a killed process left of workbooks that it was writing; those of other processes stay.
+
+    Args:
+        settings: Whose data folder.
+        now_s: Seconds since the epoch; default: the clock's.
+    """
+    oldest = (time.time() if now_s is None else now_s) - UNFINISHED_S
+    for folder in settings.exports_dir.glob("*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)
 
 
 def _make_data_dir(settings: Settings) -> None:

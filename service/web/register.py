@@ -64,7 +64,7 @@ def export(request: Request, visitor: Visitor, form: ProtectedForm, stored_in: S
     """
     query = _read_query(form)
     words = words_of(request)
-    folder = request.app.state.settings.data_dir / "exports"
+    folder = request.app.state.settings.exports_dir
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as within:
         path = Path(within) / "oneperson-register.xlsx"
