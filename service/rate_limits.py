@@ -17,6 +17,9 @@ BURST_S = 10.0
 CALLERS = 20_000
 """Buckets kept; beyond it the one used longest ago goes. A full bucket and none are the same."""
 
+DOCUMENTS = frozenset({"/openapi.json", "/docs"})
+"""Paths of the long documents: 200 kB, so one caller who asks without reading fills memory and time."""
+
 
 class Buckets:
     """Buckets of tokens by caller, in this process; safe to call from several threads."""
@@ -73,13 +76,18 @@ class RateLimits:
         _check(buckets.take(str(actor.id or actor.name)))
 
     def admit_stranger(self, address: str, rule: Rule, path: str) -> None:
-        """Count a request that needs no sign-in; of those only what costs something, the signing in.
+        """Count a request that needs no sign-in; of those only what costs something.
+
+        That is signing in, and the long documents; these have a bucket of their own, so that whoever reads
+        them can still sign in.
 
         Raises:
             TooManyRequestsError: This address asks too often.
         """
         if rule.proof is Proof.NONE and path.startswith("/sign-in"):
             _check(self._strangers.take(address))
+        elif rule.proof is Proof.NONE and path in DOCUMENTS:
+            _check(self._strangers.take(f"{address} documents"))
 
 
 def _check(wait_s: float) -> None:

@@ -145,7 +145,10 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Requests a second of one officer, over ten seconds; beyond it 429."
     )
     address_requests_per_s: float = Field(
-        5.0, gt=0, description="Requests a second to sign in from one network address, over ten seconds."
+        5.0,
+        gt=0,
+        description="Requests a second to sign in, or for the documents, from one network address, over ten "
+        "seconds; beyond it 429.",
     )
     public_url: str = Field(
         "http://127.0.0.1:8000", description="Address under which officers reach the pages."

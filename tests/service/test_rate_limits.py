@@ -88,6 +88,13 @@ def test_an_address_that_keeps_trying_to_sign_in_is_slowed_down(client: TestClie
 
 
 @SQLITE_ONLY
+def test_who_reads_the_documents_too_often_is_slowed_down_and_can_still_sign_in(client: TestClient) -> None:
+    answers = [client.get("/openapi.json").status_code for _ in range(4)]
+    assert answers == [200, 200, 200, 429]
+    assert client.get("/sign-in", headers={"Accept": "text/html"}).status_code == 200
+
+
+@SQLITE_ONLY
 @pytest.mark.enable_socket
 def test_bodies_that_together_are_too_large_are_refused_and_lone_ones_are_not(
     live: str, app: FastAPI, client_key: ClientKeys

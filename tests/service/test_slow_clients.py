@@ -120,7 +120,7 @@ def test_callers_who_go_away_in_the_middle_leave_nothing_behind(
 
 def test_somebody_who_does_not_read_the_answer_holds_up_nobody(live: str) -> None:
     with contextlib.ExitStack() as stack:
-        for _ in range(6):
+        for _ in range(20):
             connection = stack.enter_context(connect(live))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
             for _ in range(20):
