@@ -157,8 +157,9 @@ def is_monochrome(pixels: Image) -> bool:
         pixels: Looked at on a grid of about 64 x 64 points.
     """
     step_y, step_x = (max(1, side // _SAMPLE_SIDE) for side in pixels.shape[:2])
-    sample = pixels[::step_y, ::step_x].astype(np.int16)
-    spread = sample.max(axis=2) - sample.min(axis=2)
+    sample = pixels[::step_y, ::step_x]
+    red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return bool((spread <= MONOCHROME_SPREAD).mean() >= MONOCHROME_SHARE)
 
 

@@ -10,7 +10,11 @@ from rich.table import Table
 
 from scripts.accuracy import accuracy
 from scripts.benchmark_desk import DeskFigures, DeskPlan, measure_desk
+from scripts.benchmark_embed import EmbedPlan, measure_embed
 from scripts.benchmark_search import Plan, SearchFigures, measure_search
+from scripts.benchmark_tables import embed_table
+from service.engine import find_pack
+from service.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="How fast, and whether right, beside what others use.")
 
@@ -45,6 +49,30 @@ def search(
     plan = Plan(persons=persons, probes=probes, rounds=rounds, profile=data.value)
     figures = measure_search(plan, report=lambda step: console.print(f"… {step}", style="dim"))
     console.print(search_table(figures))
+    if json_file is not None:
+        json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+@app.command()
+def embed(
+    pack: Annotated[
+        str | None, typer.Option(help="Name or directory of the pack; default: the one in the settings.")
+    ] = None,
+    portraits: Annotated[
+        Path | None, typer.Option(help="Folder of portraits; default: rendered ones.", file_okay=False)
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Portraits.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each portrait is measured.")] = 10,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
+) -> None:
+    """Measure how fast portraits become templates, beside insightface's way with the same models."""
+    console = Console()
+    settings = load_settings()
+    if pack is not None:
+        settings = settings.model_copy(update={"pack": pack})
+    plan = EmbedPlan(find_pack(settings), portraits, count, rounds)
+    figures = measure_embed(plan, report=lambda step: console.print(f"… {step}", style="dim"))
+    console.print(embed_table(figures))
     if json_file is not None:
         json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
 

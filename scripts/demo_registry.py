@@ -159,7 +159,16 @@ class DemoRegistry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Person:
+class Photographed:
+    """One person in one photograph.
+
+    Attributes:
+        pixels: The whole photograph.
+        face: Where they are in it.
+        sex: As it was seen by who listed the photographs.
+        source: The photograph's title.
+    """
+
     pixels: Image = field(repr=False)
     face: Face
     sex: str
@@ -177,14 +186,14 @@ def build_registry(find_faces: FindFaces, *, photographs: Sequence[Photograph] =
         CommandError: Fewer than four people were found.
     """
     missing: list[str] = []
-    people = [person for photograph in photographs for person in _people(photograph, find_faces, missing)]
-    if len(people) < LEAST_PEOPLE:
+    found = [person for photograph in photographs for person in _people(photograph, find_faces, missing)]
+    if len(found) < LEAST_PEOPLE:
         raise CommandError(
-            f"the demo needs photographs of {LEAST_PEOPLE} people and found {len(people)}: "
+            f"the demo needs photographs of {LEAST_PEOPLE} people and found {len(found)}: "
             + "; ".join(missing)
             + ". Install the versions of requirements.lock."
         )
-    *enrolled, stranger = people[: len(_INVENTED) + 1]
+    *enrolled, stranger = found[: len(_INVENTED) + 1]
     first = [_registration(at, person) for at, person in enumerate(enrolled)]
     twice = _second_registration(enrolled[0])
     return DemoRegistry(
@@ -195,10 +204,15 @@ def build_registry(find_faces: FindFaces, *, photographs: Sequence[Photograph] =
         stranger=second_photograph(stranger.pixels, stranger.face, seed=2_001),
         sources=tuple(
             f"{source} ({number} {'person' if number == 1 else 'people'})"
-            for source, number in _by_folder(people)
+            for source, number in _by_folder(found)
         ),
         missing=tuple(missing),
     )
+
+
+def people(find_faces: FindFaces, *, photographs: Sequence[Photograph] = PHOTOGRAPHS) -> list[Photographed]:
+    """Return everybody whom the detector finds in the photographs; the same detector finds the same."""
+    return [person for photograph in photographs for person in _people(photograph, find_faces, [])]
 
 
 def citizen_id_number(birth_date: dt.date, *, sequence: int) -> str:
@@ -213,7 +227,7 @@ def citizen_id_number(birth_date: dt.date, *, sequence: int) -> str:
     return body + CITIZEN_CHECKS[total % 11]
 
 
-def _people(photograph: Photograph, find_faces: FindFaces, missing: list[str]) -> Iterator[_Person]:
+def _people(photograph: Photograph, find_faces: FindFaces, missing: list[str]) -> Iterator[Photographed]:
     try:
         data = files(photograph.package).joinpath(photograph.path).read_bytes()
     except (ModuleNotFoundError, OSError):
@@ -226,10 +240,10 @@ def _people(photograph: Photograph, find_faces: FindFaces, missing: list[str]) -
         if face is None:
             missing.append(f"a face was not found in {photograph.title}")
         else:
-            yield _Person(pixels, face, sitter.sex, photograph.title)
+            yield Photographed(pixels, face, sitter.sex, photograph.title)
 
 
-def _by_folder(people: Sequence[_Person]) -> list[tuple[str, int]]:
+def _by_folder(people: Sequence[Photographed]) -> list[tuple[str, int]]:
     return list(Counter(person.source.rpartition("/")[0] for person in people).items())
 
 
@@ -243,7 +257,7 @@ def _face_at(sitter: Sitter, faces: Sequence[Face], pixels: Image) -> Face | Non
     return None
 
 
-def _registration(at: int, person: _Person) -> Registration:
+def _registration(at: int, person: Photographed) -> Registration:
     """Invent a registration; every second person has an additional, older photograph."""
     first = DemoPortrait(id_card_portrait(person.pixels, person.face), dt.date(2019, 5, 4), simulated=False)
     older = []
@@ -259,7 +273,7 @@ def _registration(at: int, person: _Person) -> Registration:
     )
 
 
-def _second_registration(person: _Person) -> Registration:
+def _second_registration(person: Photographed) -> Registration:
     """Invent the other registration of somebody who is registered twice."""
     image = second_photograph(person.pixels, person.face, seed=1_100)
     return Registration(
