@@ -15,19 +15,20 @@ TEMPLATE_SHARE = 116 / CROP_SIZE
 """Share of a crop that the ArcFace template covers, in its middle. Source: the README of the pool."""
 
 
-def augmented(crop: Image, side: int, chance: Generator) -> Image:
+def augmented(crop: Image, side: int, chance: Generator, *, mirrored: bool) -> Image:
     """Return a crop as a registry might hold it.
 
     Args:
         crop: Shape (136, 136, 3), RGB. Not modified.
         side: Of the result in pixels.
         chance: Where the choices come from.
+        mirrored: Whether left and right are exchanged.
 
     Returns:
         Shape (side, side, 3), RGB, on the ArcFace template up to a detector's usual error.
     """
     face = _placed(crop, TEMPLATE_SIZE, chance)
-    if chance.random() < 0.5:
+    if mirrored:
         face = np.ascontiguousarray(face[:, ::-1])
     if chance.random() < 0.5:
         face = _lit(face, chance)

@@ -8,11 +8,16 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.train.augment import augmented
+from scripts.train.augment import augmented, plain
 from scripts.train.pool import Pool
 
 SHARES = {"aaf": 0.27, "scut-fbp": 0.14, "celeba": 0.12, "celeba-small": 0.17, "utkface": 0.30}
 """Of each source in a batch: two fifths are of the mostly Asian collections, who are 33 % of the pool."""
+
+HELD_OUT = {"scut-fbp": 5}
+"""Of this source, every fifth face is never learned from; of the others every `HELD_OUT_ELSE`-th."""
+
+HELD_OUT_ELSE = 20
 
 AHEAD = 3
 """Batches prepared before they are wanted."""
@@ -25,12 +30,20 @@ class Batch:
     Attributes:
         faces: Shape (n, side, side, 3), uint8, RGB.
         targets: Shape (n, d), float32, of norm 1.
-        identities: Shape (n,), int64; -1 where unknown.
+        rows: Shape (n,), int64, which faces of the pool they are.
+        mirrored: Shape (n,), bool, whether left and right are exchanged.
     """
 
     faces: NDArray[np.uint8]
     targets: NDArray[np.float32]
-    identities: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+
+
+def held_out(pool: Pool) -> NDArray[np.bool_]:
+    """Tell which faces are kept to measure on: shape (n,)."""
+    every = np.array([HELD_OUT.get(str(source), HELD_OUT_ELSE) for source in pool.sources])
+    return np.arange(len(pool)) % every == every - 1
 
 
 class Batches:
@@ -47,7 +60,10 @@ class Batches:
         """
         self._pool, self._targets, self._size, self._seed = pool, targets, size, seed
         shares = np.array([SHARES.get(str(source), 1.0) for source in np.unique(pool.sources)])
-        self._members = [np.flatnonzero(pool.sources == source) for source in np.unique(pool.sources)]
+        learned = ~held_out(pool)
+        self._members = [
+            np.flatnonzero((pool.sources == source) & learned) for source in np.unique(pool.sources)
+        ]
         self._shares = shares / shares.sum()
 
     def since(self, step: int, side: int) -> Iterator[Batch]:
@@ -60,11 +76,29 @@ class Batches:
                     step += 1
                 yield waiting.pop(0).result()
 
+    def unseen(self, count: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return faces that are never drawn, as they are, and their targets.
+
+        Args:
+            count: How many at most; the same ones in every run.
+            side: Of the faces in pixels.
+
+        Returns:
+            Shapes (n, side, side, 3), uint8, and (n, d), float32.
+        """
+        kept = np.flatnonzero(held_out(self._pool))
+        chosen = np.random.default_rng(self._seed).permutation(kept)[:count]
+        return np.stack([plain(self._pool.faces[row], side) for row in chosen]), self._targets[chosen]
+
     def _batch(self, step: int, side: int) -> Batch:
         chance = np.random.default_rng((self._seed, step))
         rows = np.array([self._draw(chance) for _ in range(self._size)])
-        faces = np.stack([augmented(self._pool.faces[row], side, chance) for row in rows])
-        return Batch(faces, self._targets[rows], self._pool.identities[rows])
+        mirrored = chance.random(self._size) < 0.5
+        faces = [
+            augmented(self._pool.faces[row], side, chance, mirrored=bool(turned))
+            for row, turned in zip(rows, mirrored, strict=True)
+        ]
+        return Batch(np.stack(faces), self._targets[rows], rows, mirrored)
 
     def _draw(self, chance: Generator) -> int:
         members = self._members[int(chance.choice(len(self._members), p=self._shares))]

@@ -88,9 +88,20 @@ class EncoderNet(nn.Module):
         Returns:
             Shape (n, dimension), not normalised.
         """
-        maps: Tensor = self.neck(self.body(faces))
-        vectors: Tensor = self.head(maps.flatten(1))
-        return vectors
+        return self.looked(faces)[0]
+
+    def looked(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode faces and tell what the net saw on the way.
+
+        Returns:
+            The vectors as `forward` gives them, and the maps at an eighth and at a sixteenth of the input's
+            size: shapes (n, widths[1], side / 8, side / 8) and (n, widths[2], side / 16, side / 16).
+        """
+        until = len(self.body) - self.shape.blocks[2] - 1
+        middle: Tensor = self.body[:until](faces)
+        last: Tensor = self.body[until:](middle)
+        vectors: Tensor = self.head(self.neck(last).flatten(1))
+        return vectors, middle, last
 
     def at_side(self, side: int) -> "EncoderNet":
         """Return a net with the same weights for inputs of another size; its head is interpolated."""

@@ -10,18 +10,27 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from scripts.progress import progress
 from scripts.train.batches import Batch, Batches
 from scripts.train.encoder_net import SHAPES, EncoderNet
+from scripts.train.maps import MAP_CHANNELS, TeacherMaps, map_loss, teacher_maps
+from scripts.train.muon import Muon
 from scripts.train.pool import Pool, unpack
 from scripts.train.teachers import mobilefacenet, reid_0095, teach
 
+REID_0095 = Path("teacher-reid-0095", "face-reidentification-retail-0095.xml")
+MOBILEFACENET = Path("teacher-mobilefacenet", "MobileFaceNet.onnx")
+
 LOG_EVERY = 50
 SAVE_EVERY = 200
-WARM_UP = 200
+CHECK_EVERY = 500
+CHECKED = 512
+"""Faces never learned from whose mean cosine to the teachers' vectors goes into the log."""
+
+WARM_UP = 100
 """Steps over which the rate of learning rises, so that the first batches do not throw the weights about."""
 
 EMA_DECAY = 0.998
@@ -29,6 +38,13 @@ EMA_DECAY = 0.998
 
 RELATION_WEIGHT = 10.0
 """Of the squared error of the scores between a batch's faces (0.01 early on) beside the cosine loss."""
+
+ADAM_RATE = 2e-3
+ADAM_DECAY = 0.05
+"""Of the weights that Muon does not train: norms, the last layer, what reads the maps."""
+
+MAPS_WEIGHT = 0.5
+"""Of each of the two losses over the teacher's maps, beside the cosine loss; all begin at about 1."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +56,9 @@ class Plan:
         dimension: Of the vectors.
         steps: Batches in all.
         batch: Faces in a batch.
-        small_side: Side in pixels of the faces that are learned from first.
-        small_share: Share of the steps spent on those: at 64 pixels a step costs a third.
-        peak: Highest rate of learning (AdamW).
-        decay: Weight decay.
+        sides: Sides in pixels of the faces, one after the other, the last 112: at 64 a step costs a third.
+        shares: Of the steps spent on each side but the last.
+        peak: Highest length of Muon's steps.
         seed: Of everything random.
     """
 
@@ -51,22 +66,26 @@ class Plan:
     dimension: int
     steps: int
     batch: int
-    small_side: int
-    small_share: float
+    sides: tuple[int, ...]
+    shares: tuple[float, ...]
     peak: float
-    decay: float
     seed: int
 
-    @property
-    def small_steps(self) -> int:
-        """Steps at the small side."""
-        return int(self.steps * self.small_share)
+    def side(self, step: int) -> int:
+        """Return the side of the faces at a step."""
+        until = np.cumsum(self.shares) * self.steps
+        return self.sides[int(np.searchsorted(until, step, side="right"))]
 
     def rate(self, step: int) -> float:
-        """Return the rate of learning at a step: a warm-up, then half a cosine."""
+        """Return the share of the highest rate of learning at a step: a warm-up, then half a cosine."""
         if step < WARM_UP:
-            return self.peak * (step + 1) / WARM_UP
-        return self.peak * 0.5 * (1 + float(np.cos(np.pi * step / self.steps))) + 1e-6
+            return (step + 1) / WARM_UP
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, step / self.steps)))) + 1e-3
+
+    def goes_on(self, other: dict[str, Any]) -> bool:
+        """Tell whether a training with another plan can be taken up with this one: its length may differ."""
+        fixed = ("shape", "dimension", "batch", "seed")
+        return all(asdict(self)[name] == other[name] for name in fixed)
 
 
 def project(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
@@ -90,47 +109,53 @@ class Training:
         """Begin with random weights, or with those of a file through `load`."""
         torch.manual_seed(plan.seed)
         self.plan, self.device, self.step = plan, device, 0
-        self._use(EncoderNet(SHAPES[plan.shape], plan.dimension, self._side()))
+        widths = SHAPES[plan.shape].widths[1:]
+        self.adaptors = nn.ModuleList(nn.Conv2d(width, MAP_CHANNELS, 1) for width in widths).to(device)
+        self._use(EncoderNet(SHAPES[plan.shape], plan.dimension, plan.side(0)))
         self.mean = self._copy()
-
-    def _side(self) -> int:
-        return self.plan.small_side if self.step < self.plan.small_steps else 112
 
     def _use(self, net: EncoderNet) -> None:
         self.net = net.to(self.device, memory_format=torch.channels_last)
-        decayed = [weight for weight in self.net.parameters() if weight.ndim > 1]
-        others = [weight for weight in self.net.parameters() if weight.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.plan.decay},
-            {"params": others, "weight_decay": 0.0},
+        body = [weight for weight in self.net.parameters() if weight.ndim == 4]
+        others = [weight for weight in self.net.parameters() if weight.ndim != 4]
+        adaptors = list(self.adaptors.parameters())
+        self.optimisers = [
+            Muon(body, lr=self.plan.peak),
+            torch.optim.AdamW([*others, *adaptors], lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=ADAM_DECAY),
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=self.plan.peak, betas=(0.9, 0.98))
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.net.state_dict().items()}
 
-    def learn(self, batch: Batch) -> tuple[float, float]:
-        """Take one step and return the two parts of the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate(self.step)
+    def learn(self, batch: Batch, maps: TeacherMaps | None = None) -> tuple[float, float, float]:
+        """Take one step and return the parts of the loss: cosine, relation, maps (0 without any)."""
+        for optimiser, highest in zip(self.optimisers, (self.plan.peak, ADAM_RATE), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = highest * self.plan.rate(self.step)
         faces = torch.from_numpy(batch.faces).to(self.device).permute(0, 3, 1, 2)
         targets = torch.from_numpy(batch.targets).to(self.device)
         scaled = ((faces.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
         self.net.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            raw = self.net(scaled)
+            raw, *seen = self.net.looked(scaled)
         vectors = functional.normalize(raw.float())
         cosine = 1 - (vectors * targets).sum(1).mean()
         relation = (vectors @ vectors.T - targets @ targets.T).square().mean()
-        self.optimiser.zero_grad()
-        (cosine + RELATION_WEIGHT * relation).backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
+        imitation = torch.zeros((), device=self.device)
+        if maps is not None:
+            taught = maps.of(batch.rows, batch.mirrored, self.device)
+            for adaptor, ours, theirs in zip(self.adaptors, seen, taught, strict=True):
+                imitation = imitation + map_loss(adaptor(ours), theirs)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        (cosine + RELATION_WEIGHT * relation + MAPS_WEIGHT * imitation).backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self._average()
         self.step += 1
-        if self.step == self.plan.small_steps:
-            self._grow()
-        return float(cosine.detach()), float(relation.detach())
+        if self.plan.side(self.step) != self.net.side and self.step < self.plan.steps:
+            self._grow(self.plan.side(self.step))
+        return float(cosine.detach()), float(relation.detach()), float(imitation.detach())
 
     def _average(self) -> None:
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
@@ -141,10 +166,10 @@ class Training:
                 else:
                     self.mean[name].copy_(value)
 
-    def _grow(self) -> None:
-        """Go on with faces of the full side."""
-        grown = self.averaged().at_side(112)
-        self._use(self.net.at_side(112))
+    def _grow(self, side: int) -> None:
+        """Go on with larger faces; the momentum begins anew, for the head has another shape."""
+        grown = self.averaged().at_side(side)
+        self._use(self.net.at_side(side))
         self.mean = {name: value.to(self.device) for name, value in grown.state_dict().items()}
 
     def averaged(self) -> EncoderNet:
@@ -153,6 +178,19 @@ class Training:
         net.load_state_dict({name: value.cpu() for name, value in self.mean.items()})
         return net.eval()
 
+    def agreement(self, faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> float:
+        """Return the mean cosine between the vectors of the averaged net and the teachers'.
+
+        Args:
+            faces: Shape (n, side, side, 3), of the net's side.
+            targets: Shape (n, d), of norm 1.
+        """
+        net = self.averaged().to(memory_format=torch.channels_last)
+        scaled = (torch.from_numpy(faces).permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        with torch.no_grad():
+            vectors = torch.cat([functional.normalize(net(part)) for part in scaled.split(64)])
+        return float((vectors.numpy() * targets).sum(1).mean())
+
     def save(self, path: Path) -> None:
         """Write everything that going on needs, in one rename."""
         state = {
@@ -160,8 +198,9 @@ class Training:
             "step": self.step,
             "side": self.net.side,
             "net": self.net.state_dict(),
+            "adaptors": self.adaptors.state_dict(),
             "mean": self.mean,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
@@ -169,9 +208,11 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Go on where a file left off."""
         self.step = state["step"]
+        self.adaptors.load_state_dict(state["adaptors"])
         self._use(EncoderNet(SHAPES[self.plan.shape], self.plan.dimension, state["side"]))
         self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.mean = {name: value.to(self.device) for name, value in state["mean"].items()}
 
 
@@ -182,18 +223,29 @@ def train(
     work: Annotated[Path, typer.Option(help="Where arrays, checkpoints and the log are kept.")],
     shape: Annotated[str, typer.Option(help="Size of the net: small or base.")] = "small",
     dimension: Annotated[int, typer.Option(help="Length of the vectors.")] = 256,
-    steps: Annotated[int, typer.Option(help="Batches in all.")] = 16000,
+    steps: Annotated[int, typer.Option(help="Batches in all; may be changed when it goes on.")] = 16000,
     batch: Annotated[int, typer.Option(help="Faces in a batch.")] = 64,
-    small_share: Annotated[float, typer.Option(help="Share of the steps at 64 pixels.")] = 0.6,
-    peak: Annotated[float, typer.Option(help="Highest rate of learning.")] = 2e-3,
-    decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.05,
+    sides: Annotated[
+        str, typer.Option(help="side:share of the steps, …; the rest at 112.")
+    ] = "64:0.7,80:0.15",
+    peak: Annotated[float, typer.Option(help="Highest length of a step (Muon).")] = 0.02,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Distil the two teachers into one net; interrupted, it goes on from its last checkpoint."""
     torch.set_num_threads(threads)
-    plan = Plan(shape, dimension, steps, batch, 64, small_share, peak, decay, seed)
+    first = [part.split(":") for part in sides.split(",") if part]
+    plan = Plan(
+        shape=shape,
+        dimension=dimension,
+        steps=steps,
+        batch=batch,
+        sides=(*(int(side) for side, _ in first), 112),
+        shares=tuple(float(share) for _, share in first),
+        peak=peak,
+        seed=seed,
+    )
     faces = unpack(pool, work)
     vectors = _vectors(faces, models, work, threads)
     basis = project(vectors, dimension)
@@ -201,19 +253,26 @@ def train(
     kept = float(np.square(targets).sum(1).mean())
     print(f"{dimension} of {vectors.shape[1]} directions keep {kept:.4f} of the teachers' vectors")
     targets /= np.linalg.norm(targets, axis=1, keepdims=True)
-    run(faces, targets, plan, work, torch.device(_device(device)))
+    maps = teacher_maps(faces, models / MOBILEFACENET, work, threads)
+    batches = Batches(faces, targets, size=batch, seed=seed)
+    run(batches, maps, plan, work, torch.device(_device(device)))
 
 
-def run(faces: Pool, targets: NDArray[np.float32], plan: Plan, work: Path, device: torch.device) -> Training:
-    """Train by a plan, from the last checkpoint of the same plan if there is one."""
+def run(
+    batches: Batches,
+    maps: TeacherMaps | None,
+    plan: Plan,
+    work: Path,
+    device: torch.device,
+) -> Training:
+    """Train by a plan, from the last checkpoint if there is one."""
     training = Training(plan, device)
     checkpoint = work / "encoder.pt"
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if state["plan"] != asdict(plan):
+        if not plan.goes_on(state["plan"]):
             raise typer.BadParameter(f"{checkpoint} belongs to another plan: {state['plan']}; move it away")
         training.load(state)
-    batches = Batches(faces, targets, size=plan.batch, seed=plan.seed)
     log = work / "encoder.jsonl"
     started, losses = time.monotonic(), []
     with progress("encoder", plan.steps) as shown:
@@ -221,10 +280,12 @@ def run(faces: Pool, targets: NDArray[np.float32], plan: Plan, work: Path, devic
         while training.step < plan.steps:
             side = training.net.side
             for drawn in batches.since(training.step, side):
-                losses.append(training.learn(drawn))
+                losses.append(training.learn(drawn, maps))
                 shown.advance(1)
                 if training.step % LOG_EVERY == 0:
-                    _log(log, training, losses, time.monotonic() - started)
+                    checked = training.step % CHECK_EVERY == 0
+                    agreement = training.agreement(*batches.unseen(CHECKED, side)) if checked else None
+                    _log(log, training, losses, time.monotonic() - started, agreement)
                     losses.clear()
                 if training.step % SAVE_EVERY == 0 or training.step == plan.steps:
                     training.save(checkpoint)
@@ -233,24 +294,34 @@ def run(faces: Pool, targets: NDArray[np.float32], plan: Plan, work: Path, devic
     return training
 
 
-def _log(log: Path, training: Training, losses: list[tuple[float, float]], spent_s: float) -> None:
-    cosine, relation = np.mean(losses, axis=0)
+def _log(
+    log: Path,
+    training: Training,
+    losses: list[tuple[float, float, float]],
+    spent_s: float,
+    agreement: float | None,
+) -> None:
+    cosine, relation, imitation = np.mean(losses, axis=0)
     entry = {
         "step": training.step,
         "side": training.net.side,
-        "rate": round(training.plan.rate(training.step), 6),
+        "rate": round(training.plan.rate(training.step), 4),
         "cosine": round(float(cosine), 4),
         "relation": round(float(relation), 5),
+        "maps": round(float(imitation), 4),
         "spent_s": round(spent_s, 1),
     }
+    if agreement is not None:
+        entry["unseen"] = round(agreement, 4)
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
 def _vectors(faces: Pool, models: Path, work: Path, threads: int) -> NDArray[np.float32]:
-    reid = models / "teacher-reid-0095" / "face-reidentification-retail-0095.xml"
-    mobile = models / "teacher-mobilefacenet" / "MobileFaceNet.onnx"
-    teachers = {"reid-0095": reid_0095(reid, threads), "mobilefacenet": mobilefacenet(mobile, threads)}
+    teachers = {
+        "reid-0095": reid_0095(models / REID_0095, threads),
+        "mobilefacenet": mobilefacenet(models / MOBILEFACENET, threads),
+    }
     return teach(faces, teachers, work)
 
 

@@ -28,22 +28,31 @@ def test_a_run_that_goes_on_draws_what_one_without_a_pause_draws() -> None:
     whole = Batches(pool, targets, size=4, seed=7).since(0, 64)
     first, second = next(whole), next(whole)
     resumed = next(Batches(pool, targets, size=4, seed=7).since(1, 64))
-    assert not np.array_equal(first.identities, second.identities)
-    assert np.array_equal(resumed.identities, second.identities)
+    assert not np.array_equal(first.rows, second.rows)
+    assert np.array_equal(resumed.rows, second.rows)
     assert np.array_equal(resumed.faces, second.faces)
 
 
 def test_each_face_comes_with_its_own_target() -> None:
     targets = np.eye(10, dtype=np.float32)
     batch = next(Batches(pool_of(aaf=5, utkface=5), targets, size=8, seed=1).since(0, 64))
-    assert np.array_equal(batch.targets.argmax(1), batch.identities)
+    assert np.array_equal(batch.targets.argmax(1), batch.rows)
 
 
 def test_a_small_source_is_not_drowned_by_a_large_one() -> None:
     pool = pool_of(scut_fbp=2, utkface=60)
     batches = Batches(pool, np.eye(62, dtype=np.float32), size=200, seed=3).since(0, 64)
-    share = float((next(batches).identities < 2).mean())
+    share = float((next(batches).rows < 2).mean())
     assert share == pytest.approx(SHARES["scut-fbp"] / (SHARES["scut-fbp"] + SHARES["utkface"]), abs=0.1)
+
+
+def test_faces_to_measure_on_are_never_learned_from() -> None:
+    pool = pool_of(scut_fbp=20, utkface=40)
+    batches = Batches(pool, np.eye(60, dtype=np.float32), size=300, seed=3)
+    _, targets = batches.unseen(99, 64)
+    unseen = set(targets.argmax(1))
+    assert unseen == {4, 9, 14, 19, 39, 59}
+    assert not unseen & set(next(batches.since(0, 64)).rows)
 
 
 def test_crops_are_unpacked_once_with_what_is_known_of_them(tmp_path: Path) -> None:
