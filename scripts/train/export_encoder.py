@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from index.encoder import TEMPLATE_SIZE
 from scripts.train.encoder_net import SHAPES, EncoderNet
 
 TOLERANCE = 1e-4
@@ -24,18 +25,34 @@ OPSET = 17
 """Old enough for the onnxruntime that provinces have, new enough for what is used here."""
 
 
-def load_checkpoint(path: Path) -> EncoderNet:
-    """Return the net with the running mean of a checkpoint's weights, for faces of 112 pixels."""
+class Reduced(nn.Module):
+    """A net for smaller faces, that takes faces of 112 pixels."""
+
+    def __init__(self, net: EncoderNet) -> None:
+        """Wrap a net."""
+        super().__init__()
+        self.net = net
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Encode (n, 3, 112, 112) faces as (n, d) vectors."""
+        size = (self.net.side, self.net.side)
+        small = nn.functional.interpolate(faces, size=size, mode="bilinear", align_corners=False)
+        vectors: torch.Tensor = self.net(small)
+        return vectors
+
+
+def load_checkpoint(path: Path) -> nn.Module:
+    """Return the net with the running mean of a checkpoint's weights; it takes faces of 112 pixels."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     net = EncoderNet(SHAPES[state["plan"]["shape"]], state["plan"]["dimension"], state["side"])
     net.load_state_dict(state["mean"])
-    return (net if net.side == 112 else net.at_side(112)).eval()
+    return (net if net.side == TEMPLATE_SIZE else Reduced(net)).eval()
 
 
 class Normalised(nn.Module):
     """A net that scales its vectors to norm 1."""
 
-    def __init__(self, net: EncoderNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         """Wrap a net."""
         super().__init__()
         self.net = net
@@ -45,7 +62,7 @@ class Normalised(nn.Module):
         return nn.functional.normalize(self.net(faces))
 
 
-def write_onnx(net: EncoderNet, path: Path) -> None:
+def write_onnx(net: nn.Module, path: Path) -> None:
     """Write a net with a free batch size."""
     torch.onnx.export(
         net,
@@ -93,7 +110,7 @@ def shrink(source: Path, target: Path) -> None:
     onnx.save(model, str(target))
 
 
-def largest_difference(net: EncoderNet, path: Path, faces: NDArray[np.float32]) -> tuple[float, float]:
+def largest_difference(net: nn.Module, path: Path, faces: NDArray[np.float32]) -> tuple[float, float]:
     """Compare ONNX with torch.
 
     Args:

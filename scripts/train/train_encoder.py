@@ -56,7 +56,8 @@ class Plan:
         dimension: Of the vectors.
         steps: Batches in all.
         batch: Faces in a batch.
-        sides: Sides in pixels of the faces, one after the other, the last 112: at 64 a step costs a third.
+        sides: Sides in pixels of the faces, one after the other: at 64 a step costs a third of one at 112. A
+            net that ended below 112 gets a first layer that makes faces smaller when it is exported.
         shares: Of the steps spent on each side but the last.
         peak: Highest length of Muon's steps.
         seed: Of everything random.
@@ -225,9 +226,8 @@ def train(
     dimension: Annotated[int, typer.Option(help="Length of the vectors.")] = 256,
     steps: Annotated[int, typer.Option(help="Batches in all; may be changed when it goes on.")] = 16000,
     batch: Annotated[int, typer.Option(help="Faces in a batch.")] = 64,
-    sides: Annotated[
-        str, typer.Option(help="side:share of the steps, …; the rest at 112.")
-    ] = "64:0.7,80:0.15",
+    sides: Annotated[str, typer.Option(help="side:share of the steps, …")] = "64:0.7,80:0.15",
+    last_side: Annotated[int, typer.Option(help="For the other steps, in pixels: 112 or less.")] = 112,
     peak: Annotated[float, typer.Option(help="Highest length of a step (Muon).")] = 0.02,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
@@ -241,7 +241,7 @@ def train(
         dimension=dimension,
         steps=steps,
         batch=batch,
-        sides=(*(int(side) for side, _ in first), 112),
+        sides=(*(int(side) for side, _ in first), last_side),
         shares=tuple(float(share) for _, share in first),
         peak=peak,
         seed=seed,

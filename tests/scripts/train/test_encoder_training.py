@@ -14,7 +14,7 @@ import torch
 
 from scripts.train.batches import Batches
 from scripts.train.encoder_net import SHAPES, EncoderNet
-from scripts.train.export_encoder import TOLERANCE, largest_difference, shrink, write_onnx
+from scripts.train.export_encoder import TOLERANCE, Reduced, largest_difference, shrink, write_onnx
 from scripts.train.maps import MAP_CHANNELS, TeacherMaps, map_loss
 from scripts.train.muon import orthogonal
 from scripts.train.train_encoder import Plan, Training, project
@@ -118,7 +118,7 @@ def test_the_directions_kept_are_those_with_most_of_the_vectors() -> None:
 
 def test_what_is_written_gives_what_was_trained(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    net = EncoderNet(SHAPES["small"], 8).eval()
+    net = Reduced(EncoderNet(SHAPES["small"], 8, 96)).eval()
     faces = np.random.default_rng(0).standard_normal((3, 3, 112, 112)).astype(np.float32)
     write_onnx(net, tmp_path / "full.onnx")
     shrink(tmp_path / "full.onnx", tmp_path / "small.onnx")
