@@ -11,11 +11,18 @@ from pathlib import Path
 _AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 _AVX2 = frozenset({"avx2", "fma"})
 
+THREAD_TIMEOUT = "4"
+"""Idle OpenBLAS threads wait for 2 to this power clock cycles, its least, before they sleep; its default of 26
+keeps a processor busy for 26 ms after every product, half of what a whole check takes.
+
+Source: OpenBLAS, `driver/others/blas_server.c`; measured with `oneperson benchmark checks`.
+"""
+
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 def tune_blas(environment: MutableMapping[str, str] | None = None, *, cpu_info: Path = CPU_INFO) -> None:
-    """Choose OpenBLAS's kernels by the processor's flags, and let idle OpenMP threads sleep.
+    """Choose OpenBLAS's kernels by the processor's flags, and let idle threads of both libraries sleep.
 
     The OpenBLAS inside the FAISS wheel does not know recent processors and falls back to
     kernels of 2004, a quarter as fast; OpenMP threads that spin while idle take the
@@ -33,6 +40,7 @@ def tune_blas(environment: MutableMapping[str, str] | None = None, *, cpu_info: 
     if kernels is not None:
         environment.setdefault("OPENBLAS_CORETYPE", kernels)
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment.setdefault("OPENBLAS_THREAD_TIMEOUT", THREAD_TIMEOUT)
 
 
 def _kernels(flags: frozenset[str]) -> str | None:

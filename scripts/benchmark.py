@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.accuracy import accuracy
+from scripts.benchmark_checks import ChecksPlan, measure_checks
 from scripts.benchmark_desk import DeskFigures, DeskPlan, measure_desk
 from scripts.benchmark_embed import EmbedPlan, measure_embed
 from scripts.benchmark_search import Plan, SearchFigures, measure_search
-from scripts.benchmark_tables import embed_table
+from scripts.benchmark_tables import checks_table, embed_table
 from service.engine import find_pack
 from service.settings import load_settings
 
@@ -67,12 +68,42 @@ def embed(
 ) -> None:
     """Measure how fast portraits become templates, beside insightface's way with the same models."""
     console = Console()
-    settings = load_settings()
-    if pack is not None:
-        settings = settings.model_copy(update={"pack": pack})
-    plan = EmbedPlan(find_pack(settings), portraits, count, rounds)
+    plan = EmbedPlan(_pack_folder(pack), portraits, count, rounds)
     figures = measure_embed(plan, report=lambda step: console.print(f"… {step}", style="dim"))
     console.print(embed_table(figures))
+    if json_file is not None:
+        json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+@app.command()
+def checks(  # noqa: PLR0917 - typer passes them by name
+    persons: Annotated[int, typer.Option(min=100, help="Persons enrolled.")] = 20_000,
+    clients: Annotated[int, typer.Option(min=1, help="Clients that ask at once.")] = 8,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each of the two phases.")] = 15.0,
+    pack: Annotated[
+        str | None, typer.Option(help="Name or directory of the pack; default: the one in the settings.")
+    ] = None,
+    portraits: Annotated[
+        Path | None, typer.Option(help="Folder of portraits; default: rendered ones.", file_okay=False)
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="Address of an empty PostgreSQL database; default: SQLite in a scratch folder."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
+) -> None:
+    """Measure whole checks over HTTP on a scratch installation, and where their time goes."""
+    console = Console()
+    plan = ChecksPlan(
+        persons=persons,
+        clients=clients,
+        seconds=seconds,
+        pack=_pack_folder(pack),
+        portraits=portraits,
+        database_url=database,
+    )
+    figures = measure_checks(plan, report=lambda step: console.print(f"… {step}", style="dim"))
+    console.print(checks_table(figures))
     if json_file is not None:
         json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
 
@@ -94,6 +125,11 @@ def desk(
     console.print(desk_table(figures))
     if json_file is not None:
         json_file.write_text(figures.as_json() + "\n", encoding="utf-8")
+
+
+def _pack_folder(pack: str | None) -> Path:
+    settings = load_settings()
+    return find_pack(settings if pack is None else settings.model_copy(update={"pack": pack}))
 
 
 def desk_table(figures: DeskFigures) -> Table:

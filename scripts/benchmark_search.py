@@ -108,13 +108,15 @@ class LoadFigures:
     """A generation loaded in a fresh process.
 
     Attributes:
-        load_s: Seconds from files on disk to a gallery that answers.
+        load_s: Seconds from encrypted files on disk to a gallery that answers.
+        load_cpu_s: Processor seconds of the same.
         bytes_per_reference: Resident memory after searching, mapped files included.
         enrol_ms: Milliseconds to enrol one reference.
         remove_ms: Milliseconds to remove one.
     """
 
     load_s: float
+    load_cpu_s: float
     bytes_per_reference: float
     enrol_ms: float
     remove_ms: float
@@ -341,5 +343,5 @@ def _flat_as_shipped(folder: Path, probes: Vectors) -> Iterator[Time]:
 
 def _untuned_environment() -> dict[str, str]:
     """Return the environment without what `index.blas.tune_blas` may have put there."""
-    tuned = ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY")
+    tuned = ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
     return {name: value for name, value in os.environ.items() if name not in tuned}

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from scripts.benchmark_checks import ChecksFigures, Phase
 from scripts.benchmark_embed import EmbedFigures
 
 
@@ -42,6 +43,47 @@ def embed_table(figures: EmbedFigures) -> Table:
     found = "" if theirs is None else f"{theirs.faces:.2f}"
     table.add_row("faces found", f"{figures.ours.faces:.2f}", found, "")
     return table
+
+
+PARTS = {
+    "decode": "decode",
+    "detect": "detect",
+    "quality": "quality",
+    "encode": "align and encode",
+    "search": "search",
+    "database": "database",
+    "seal": "sealing",
+    "files": "files",
+    "chain": "audit chain",
+    "wait": "waiting for a thread",
+    "rest": "rest of the service",
+}
+"""Parts of a check as the service names them, in the order of the way."""
+
+
+def checks_table(figures: ChecksFigures) -> Table:
+    """Lay out whole checks over HTTP."""
+    table = Table(title=f"Checks with {figures.persons:,} persons, {figures.database}, {figures.pack}")
+    phases = (figures.lone, figures.together)
+    _headings(table, "", "one client", f"{figures.together.clients} clients")
+    table.add_row("checks a second", *(f"{phase.per_s:.1f}" for phase in phases))
+    table.add_row("half below", *(_ms(phase.p50_ms) for phase in phases))
+    table.add_row("99 of 100 below", *(_ms(phase.p99_ms) for phase in phases))
+    table.add_section()
+    for part in sorted(_parts_of(phases), key=_place):
+        name = PARTS.get(part, part)
+        table.add_row(f"mean: {name}", *(_ms(phase.parts_ms.get(part, 0.0)) for phase in phases))
+    table.add_row("mean: outside the service", *(_ms(phase.outside_ms) for phase in phases))
+    return table
+
+
+def _parts_of(phases: tuple[Phase, ...]) -> set[str]:
+    return {part for phase in phases for part in phase.parts_ms}
+
+
+def _place(part: str) -> tuple[int, str]:
+    names = list(PARTS)
+    return (names.index(part) if part in names else len(names), part)
 
 
 def _headings(table: Table, first: str, *others: str) -> None:

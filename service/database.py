@@ -1,10 +1,12 @@
 """The database: engine, transactions and migrations."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -13,14 +15,40 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service.errors import DatabaseUnavailableError, SettingsError
+from service.part_times import timed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 BUSY_TIMEOUT_S = 20
 """Seconds that a writer waits for SQLite's one write lock before it gives up."""
+
+LOCK_TIMEOUT_S = 30
+"""Seconds that a statement waits for a row of PostgreSQL: as long as a check may take as delivered."""
+
+LOCKED_S = 3
+"""Seconds after which somebody who asks whether SQLite can be written is told that it is locked: our own
+transactions hold the lock for some hundredths of a second, a part of an import for a second."""
+
+LEAST_FREE_BYTES = 16 * 2**20
+"""What SQLite's disk must have free: SQLite's log grows to 4 MB before it is copied into the file."""
+
+LOST_AFTER = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Options of libpq: a server that vanished from the network is noticed within half a minute; the system's own
+limits would be hours."""
+
+DAMAGED = "The SQLite file is damaged or not a database; restore it from a backup."
+
+READ_ONLY_STATE = "25006"
+"""PostgreSQL's code for a write to a server that only reads, as a standby does (its manual, appendix A)."""
 
 
 class Database:
@@ -62,6 +90,7 @@ class Database:
     def write_unprepared(self) -> Iterator[Session]:
         """One transaction as `write`, for what `before_write` itself writes."""
         with (
+            timed("database"),
             _availability(),
             Session(self.engine, expire_on_commit=False, info=self.info) as session,
             session.begin(),
@@ -78,7 +107,11 @@ class Database:
             DatabaseUnavailableError: The database is away.
         """
         engine = self._reading
-        with _availability(), Session(engine, expire_on_commit=False, info=self.info) as session:
+        with (
+            timed("database"),
+            _availability(),
+            Session(engine, expire_on_commit=False, info=self.info) as session,
+        ):
             yield session
             session.expunge_all()  # What was read stays readable; a rollback would expire it.
 
@@ -105,8 +138,21 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the schema revision that the database is at."""
-        with _availability(), self.engine.connect() as connection:
+        with _availability(), self._reading.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
+
+    def check_writable(self) -> None:
+        """Prove that a transaction could be written now, without writing one.
+
+        Raises:
+            DatabaseUnavailableError: The database is away, locked, full or only reads.
+        """
+        if self.engine.dialect.name == "sqlite":
+            _check_sqlite(self.engine)
+            return
+        with _availability(), self.engine.connect() as connection:
+            if connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on":
+                raise DatabaseUnavailableError("The database only reads: it is a standby, or set so.")
 
     def is_current(self) -> bool:
         """Tell whether the schema is at the newest revision."""
@@ -127,13 +173,15 @@ def _availability() -> Iterator[None]:
         raise DatabaseUnavailableError(
             f"The database cannot be used now ({kind}); try again, and see its log."
         ) from error
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailableError("All connections to the database are in use; try again.") from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == READ_ONLY_STATE:
+            raise DatabaseUnavailableError("The database only reads: it is a standby, or set so.") from error
         if error.connection_invalidated:
             raise DatabaseUnavailableError("The connection to the database was lost; try again.") from error
         if type(error.orig) is sqlite3.DatabaseError:
-            raise DatabaseUnavailableError(
-                "The SQLite file is damaged or not a database; restore it from a backup."
-            ) from error
+            raise DatabaseUnavailableError(DAMAGED) from error
         raise
 
 
@@ -179,17 +227,52 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
+def _check_sqlite(engine: Engine) -> None:
+    """Take the write lock for a moment, and look at the disk.
+
+    Raises:
+        DatabaseUnavailableError: The lock cannot be had soon, or the disk is full.
+    """
+    path = engine.url.database
+    path = None if path == ":memory:" else path
+    if path:
+        try:
+            free = shutil.disk_usage(Path(path).parent).free
+        except OSError as error:
+            raise DatabaseUnavailableError(f"The database's folder is away ({error.strerror}).") from error
+        if free < LEAST_FREE_BYTES:
+            raise DatabaseUnavailableError(f"The database's disk is full: {free // 2**20} MB are left.")
+    address = f"file:{quote(path)}?mode=rw" if path else ":memory:"
+    try:
+        # Not one of the pool's: all of those may be waiting for the lock.
+        with closing(sqlite3.connect(address, timeout=LOCKED_S, isolation_level=None, uri=True)) as own:
+            own.execute("BEGIN IMMEDIATE")
+            own.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnavailableError(f"The database cannot be written now: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise DatabaseUnavailableError(DAMAGED) from error
+
+
 def _postgres_engine(url: URL) -> Engine:
     if url.drivername != "postgresql+psycopg":
         raise SettingsError(
             f"ONEPERSON_DATABASE_URL: {url.drivername} is not supported; use sqlite or postgresql+psycopg"
         )
-    return create_engine(
+    wanted = {"connect_timeout": 5} | LOST_AFTER
+    engine = create_engine(
         url,
         hide_parameters=True,  # Names and document numbers stay out of messages.
         pool_size=10,
         max_overflow=10,
         pool_pre_ping=True,
         pool_timeout=10,
-        connect_args={"connect_timeout": 5},
+        connect_args={name: value for name, value in wanted.items() if name not in url.query},
     )
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        connection.commit()
+
+    return engine

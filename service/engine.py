@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import index
 from index.extraction import Extraction, Extractor
 from index.pack import Pack, load_pack
 from service.errors import OverloadedError, SearchTimeoutError, SettingsError
+from service.part_times import timed
 from service.settings import Settings
 
 Result = TypeVar("Result")
@@ -70,12 +72,17 @@ class Engine:
             OverloadedError: The queue is full, or the service is stopping.
             SearchTimeoutError: It did not finish in time; if it has not begun it never will.
         """
+        with timed("wait"):
+            return self._run(job, timeout_s=timeout_s)
+
+    def _run(self, job: Callable[[], Result], *, timeout_s: float) -> Result:
         if not self._slots.acquire(blocking=False):
             raise OverloadedError("Too many portraits are waiting; try again in a moment.")
         with self._lock:
             self._pending += 1
         try:
-            future = self._pool.submit(job)
+            # In the request's own context: its number in the log, and its times.
+            future = self._pool.submit(copy_context().run, job)
         except RuntimeError as error:  # The pool has been shut down.
             self._release()
             raise OverloadedError("The service is stopping; try again in a moment.") from error

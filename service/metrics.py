@@ -1,6 +1,6 @@
 """Figures for Prometheus; one registry per application, so that tests and processes stay apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -12,6 +12,9 @@ from service.notices.workers import backlogs_of
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bucket bounds: a status read takes milliseconds, a check tens to hundreds, the time-out is 30 s."""
+
+PART_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Likewise for the parts of a check: decoding takes a millisecond, waiting for others may take seconds."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
@@ -34,6 +37,13 @@ class Metrics:
         self._checks = Counter(
             "oneperson_checks", "Checks made, by outcome.", ["outcome"], registry=self.registry
         )
+        self._parts = Histogram(
+            "oneperson_check_part_seconds",
+            "Where the time of new checks goes, by part.",
+            ["part"],
+            buckets=PART_SECONDS,
+            registry=self.registry,
+        )
         self._problems = Counter(
             "oneperson_problems", "Problem documents answered, by code.", ["code"], registry=self.registry
         )
@@ -54,6 +64,11 @@ class Metrics:
     def checked(self, outcome: str) -> None:
         """Count one new check."""
         self._checks.labels(outcome).inc()
+
+    def took(self, parts: Mapping[str, float]) -> None:
+        """Count the parts of one new check, in seconds."""
+        for part, seconds in parts.items():
+            self._parts.labels(part).observe(seconds)
 
     def refused(self, code: str) -> None:
         """Count one problem document."""

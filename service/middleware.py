@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLargeError, OverloadedError
 from service.metrics import Metrics
+from service.part_times import begin_parts
 from service.problems import as_problem, unexpected_problem
 from service.request_context import begin_request
 
@@ -53,6 +55,7 @@ class RequestBoundary:
             return
         request_id = begin_request()
         scope.setdefault("state", {})["request_id"] = request_id
+        parts = begin_parts()
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -73,7 +76,7 @@ class RequestBoundary:
                 raise  # Half an answer is out: the server must break the connection.
             await unexpected_problem(Request(scope))(scope, receive, send_with_headers)
         finally:
-            _note(scope, status, time.perf_counter() - started)
+            _note(scope, status, time.perf_counter() - started, parts)
 
 
 class BodyLimit:
@@ -224,8 +227,13 @@ def _declared_length(scope: Scope) -> int:
     return int(declared) if declared.isascii() and declared.isdigit() else 0
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
+def _note(scope: Scope, status: int, seconds: float, parts: Mapping[str, float]) -> None:
     route, method = route_of(scope), scope["method"]
     metrics: Metrics = scope["app"].state.metrics
     metrics.answered(method, route, status=status, seconds=seconds)
-    log.info("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1))
+    facts: dict[str, object] = {"duration_ms": round(seconds * 1000, 1)}
+    if scope["state"].get("check_made"):
+        whole = {**parts, "rest": max(0.0, seconds - sum(parts.values()))}
+        metrics.took(whole)
+        facts["parts_ms"] = {part: round(taken * 1000, 1) for part, taken in sorted(whole.items())}
+    log.info("request", method=method, route=route, status=status, **facts)

@@ -21,6 +21,7 @@ from service.audit.kinds import AuditKind
 from service.audit.records import TIME_FORMAT, Record, code_of, read_records
 from service.database import Database
 from service.errors import AuditChainError
+from service.part_times import timed
 from service.settings import Settings
 from service.tables import AuditEvent, AuditHead, now
 
@@ -100,7 +101,8 @@ class AuditChain:
         pending: Sequence[Pending] = session.info.pop(PENDING, ())
         if pending:
             session.flush()  # Takes every other lock first.
-            self._append(session, self._head(session), [each.fields for each in pending])
+            with timed("chain"):
+                self._append(session, self._head(session), [each.fields for each in pending])
 
     def open(self, session: Session) -> Head:
         """Start the chain if there is none, and go over to the present key if it is new.

@@ -3,9 +3,10 @@
 from sqlalchemy.orm import Session
 
 from service.checks import repository
+from service.checks.repository import Calibrated
 from service.checks.schemas import CandidateAnswer, CheckAnswer, RateAnswer, SearchAnswer, TransactionRequest
 from service.settings import Settings
-from service.tables import CalibrationRecord, Case, Check, CheckSearch
+from service.tables import Case, Check, CheckSearch
 
 
 def status_of(check: Check, case: Case | None) -> str:
@@ -22,7 +23,11 @@ def review_url(settings: Settings, case: Case | None) -> str | None:
 
 def answer(session: Session, check: Check, settings: Settings) -> CheckAnswer:
     """Build the answer of a check as it stands now."""
-    case = repository.case_of(session, check.id)
+    return answer_with(session, check, repository.case_of(session, check.id), settings)
+
+
+def answer_with(session: Session, check: Check, case: Case | None, settings: Settings) -> CheckAnswer:
+    """Build the answer of a check whose case is at hand, or is known to be none."""
     records = repository.calibrations(session, check)
     searches = [_search(row, records[row.calibration_id]) for row in check.searches]
     first = searches[0] if searches else None
@@ -71,7 +76,7 @@ def _candidates(case: Case | None) -> list[CandidateAnswer]:
     ]
 
 
-def _search(row: CheckSearch, record: CalibrationRecord) -> SearchAnswer:
+def _search(row: CheckSearch, record: Calibrated) -> SearchAnswer:
     return SearchAnswer(
         gallery=row.gallery,
         generation=row.generation,

@@ -106,6 +106,7 @@ def post_check(
     if made.created:
         metrics: Metrics = request.app.state.metrics
         metrics.checked(made.answer.outcome)
+        request.state.check_made = True
     else:
         response.headers["Idempotent-Replayed"] = "true"
     return made.answer

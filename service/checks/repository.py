@@ -1,5 +1,7 @@
 """Queries for checks."""
 
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -23,11 +25,22 @@ def case_of(session: Session, check_id: UUID) -> Case | None:
     return session.scalar(select(Case).where(Case.check_id == check_id))
 
 
-def calibrations(session: Session, check: Check) -> dict[UUID, CalibrationRecord]:
+class Calibrated(NamedTuple):
+    """What a check's caller is told of a calibration record; its document is large."""
+
+    id: UUID
+    method: str
+    created_at: datetime
+
+
+def calibrations(session: Session, check: Check) -> dict[UUID, Calibrated]:
     """Return the calibration records that a check used."""
     ids = [search.calibration_id for search in check.searches]
-    rows = session.scalars(select(CalibrationRecord).where(CalibrationRecord.id.in_(ids)))
-    return {record.id: record for record in rows}
+    if not ids:
+        return {}
+    query = select(CalibrationRecord.id, CalibrationRecord.method, CalibrationRecord.created_at)
+    rows = session.execute(query.where(CalibrationRecord.id.in_(ids)))
+    return {row.id: Calibrated(*row) for row in rows}
 
 
 def withdraw_if_open(session: Session, check_id: UUID) -> bool:

@@ -22,6 +22,7 @@ from service.errors import (
 )
 from service.galleries.repository import is_template
 from service.galleries.service import Galleries, GallerySearch
+from service.part_times import spent, timed
 from service.persons import repository as persons_repository
 from service.persons.enrolment import FLAGGED, NO_PORTRAIT, REGISTERED
 from service.settings import Settings
@@ -168,9 +169,13 @@ class ProbeSearch:
         began = time.perf_counter()
         exclude = frozenset() if subject.person_key is None else frozenset({subject.person_key})
         try:
-            searches = self._galleries.search(
-                self._names(subject), probe.template, exclude=exclude, limit=self._settings.candidate_limit
-            )
+            with timed("search"):
+                searches = self._galleries.search(
+                    self._names(subject),
+                    probe.template,
+                    exclude=exclude,
+                    limit=self._settings.candidate_limit,
+                )
         except GalleryError as error:
             raise GalleryNotReadyError("The gallery could not be searched; nothing was decided.") from error
         timings["search"] = (time.perf_counter() - began) * 1000
@@ -185,6 +190,7 @@ class ProbeSearch:
     def _probe(self, subject: Subject, portrait: bytes | None) -> tuple[Probe, dict[str, float]]:
         if portrait is not None:
             extraction = self._extract(portrait)
+            spent(extraction.timings_ms)
             return _extracted_probe(portrait, extraction), dict(extraction.timings_ms)
         if subject.template is None or subject.portrait is None:
             raise AssertionError("unreachable: run() answers subjects without a template")

@@ -24,7 +24,7 @@ from service.register.repository import division_of
 from service.review.opinion import CaseKind
 from service.review.service import NewCandidate, NewCase, open_case, withdraw_case
 from service.settings import Settings
-from service.tables import Check, CheckSearch
+from service.tables import Case, Check, CheckSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Checks:
         try:
             with self._database.write() as session:
                 check = self._check_row(request, searched, mark=mark, client=actor.name)
-                self._record(session, check, searched, probe_location=probe_location, actor=actor)
-                answer = answers.answer(session, check, self._settings)
+                case = self._record(session, check, searched, probe_location=probe_location, actor=actor)
+                answer = answers.answer_with(session, check, case, self._settings)
                 committing = True
         except IntegrityError:
             # Another request with this transaction id was committed meanwhile.
@@ -208,8 +208,8 @@ class Checks:
 
     def _record(
         self, session: Session, check: Check, searched: Searched, *, probe_location: str | None, actor: Actor
-    ) -> None:
-        """Decide the outcome by what was found, and store check, case and audit event."""
+    ) -> Case | None:
+        """Decide the outcome by what was found; store check, case and audit event, and return the case."""
         candidates = _candidates(session, searched.searches, limit=self._settings.candidate_limit)
         check.outcome = _outcome(searched, candidates)
         check.instruction = "proceed" if check.outcome == "no_candidates" else "hold"
@@ -222,6 +222,7 @@ class Checks:
             check.region = region_of(division_code)
         session.add(check)
         session.flush()
+        case = None
         if check.outcome != "no_candidates":
             new = NewCase(
                 division_code=check.authority,
@@ -230,7 +231,7 @@ class Checks:
                 subject_person_id=check.person_id,
                 candidates=candidates,
             )
-            open_case(session, new, actor=actor)
+            case = open_case(session, new, actor=actor)
         record(
             session,
             AuditKind.CHECK_MADE,
@@ -241,6 +242,7 @@ class Checks:
             galleries=[search.gallery for search in searched.searches],
             candidates=len(candidates),
         )
+        return case
 
 
 def _outcome(searched: Searched, candidates: Sequence[NewCandidate]) -> str:

@@ -12,10 +12,16 @@ from service.encryption.carried import CarriedKeys
 from service.encryption.opener import Opener
 from service.encryption.sealing import HEADER_BYTES, key_number
 from service.encryption.vault import Vault, VaultMissingError
-from service.errors import SealBrokenError, StorageUnavailableError
+from service.errors import DatabaseUnavailableError, SealBrokenError, StorageUnavailableError
+from service.part_times import timed
 
 LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.sealed")
 
+PROBE_BYTES = 4096
+"""Written to see whether a file can be stored: a block of most file systems."""
+
+_MARK = ".store"
+_PROBE = ".writable-"
 _SUFFIX = ".sealed"
 _ASIDE = ".rewriting-"
 
@@ -26,6 +32,8 @@ class BlobStore:
     A file is durable before `put` returns, so a database row may point to it; one whose row was
     never committed is an orphan that `oneperson doctor` finds. Every file is bound to the kind of
     store, its name and its owner: put in another's place, or asked for by another row, it is refused.
+    Where the folder is missing or empty although records point into it, a disk or a share is not there:
+    nothing is stored beside it, and nothing counts as erased.
     """
 
     def __init__(self, directory: Path, vault: Opener | None, *, kind: str) -> None:
@@ -48,7 +56,7 @@ class BlobStore:
             owner: Whose it is, such as `person:P1`; asked for again by `get`.
 
         Raises:
-            StorageUnavailableError: The folder cannot be written or is full.
+            StorageUnavailableError: The folder is away, cannot be written or is full.
             DatabaseUnavailableError: A data key is needed and the database is away.
         """
         if not isinstance(self._vault, Vault):
@@ -58,9 +66,10 @@ class BlobStore:
         sealed = self._vault.seal(self._purpose, _row(location, owner), data)
         path = self._path(location)
         try:
-            _make_folder(self.directory)
-            _make_folder(path.parent)
-            _write_durably(path, sealed)
+            with timed("files"):
+                self._prepare_folder(self._vault)
+                _make_folder(path.parent)
+                _write_durably(path, sealed)
         except OSError as error:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -84,14 +93,14 @@ class BlobStore:
         """Remove a file; one that is gone already is no error.
 
         Raises:
-            StorageUnavailableError: It is there but cannot be removed.
+            StorageUnavailableError: It is there but cannot be removed, or the whole store is away.
         """
         path = self._path(location)
         try:
             with _held(path.parent):
                 path.unlink(missing_ok=True)
         except FileNotFoundError:
-            return  # Not even its folder is there.
+            self.require_present()  # Not even its folder is there.
         except OSError as error:
             raise StorageUnavailableError(f"A file could not be removed ({error.strerror}).") from error
 
@@ -107,13 +116,35 @@ class BlobStore:
             f"{path.parent.name}/{path.name}" for path in self.directory.glob("??/*.*") if path.name[0] != "."
         }
 
+    def require_present(self) -> None:
+        """Make sure that the folder is there; of a store that holds, or has held, at least one file.
+
+        Raises:
+            StorageUnavailableError: It is missing or empty.
+        """
+        if not _has_content(self.directory):
+            raise StorageUnavailableError(
+                f"The folder of the {self.kind} store is missing or empty, but records point to files in it: "
+                "bring its disk or share back."
+            )
+
     def check_writable(self) -> None:
-        """Prove that a file could be stored now.
+        """Prove that a file could be stored now, without keys and, once the folder is known, the database.
 
         Raises:
             StorageUnavailableError: It could not.
         """
-        self.delete(self.put(b"probe", owner="nobody"))
+        name = f"{_PROBE}{uuid4().hex}"
+        try:
+            if isinstance(self._vault, Vault):
+                self._prepare_folder(self._vault)
+            path = self.directory / name
+            try:
+                _write_durably(path, bytes(PROBE_BYTES))
+            finally:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageUnavailableError(f"No file can be stored ({error.strerror}).") from error
 
     def key_number(self, location: str) -> int | None:
         """Return the number of the data key that sealed a file; None for one that is gone.
@@ -173,6 +204,24 @@ class BlobStore:
     def _purpose(self) -> str:
         return f"blob {self.kind}"
 
+    def _prepare_folder(self, vault: Vault) -> None:
+        """Make the folder unless there must be one.
+
+        Raises:
+            StorageUnavailableError: It is away.
+            OSError: It is no folder, or cannot be made.
+        """
+        if _has_content(self.directory):
+            return
+        try:
+            is_known = vault.points_to_files(self.kind)
+        except DatabaseUnavailableError:
+            is_known = True  # Whether it is away cannot be told.
+        if is_known:
+            self.require_present()
+        _make_folder(self.directory)
+        _make_folder(self.directory / _MARK)  # From now on the folder is known without asking.
+
     def _read(self, location: str) -> bytes:
         try:
             return self._path(location).read_bytes()
@@ -207,6 +256,15 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _has_content(folder: Path) -> bool:
+    """Tell whether a folder is there and holds anything but probes; an unmounted one is there and empty."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(not entry.name.startswith(_PROBE) for entry in entries)
+    except FileNotFoundError:
+        return False
 
 
 def _make_folder(folder: Path) -> None:

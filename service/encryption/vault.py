@@ -17,6 +17,7 @@ from service.encryption.keys import KeyRing, MasterKey, key_file, load_keys
 from service.encryption.opener import Opener, broken
 from service.encryption.sealing import bound_to, header, nonce_of
 from service.errors import KeyMissingError, SettingsError
+from service.part_times import timed
 from service.settings import Settings
 from service.tables import DataKey, EncryptionState
 
@@ -72,7 +73,8 @@ class Vault(Opener):
         """
         own = self._sealing()
         head = header(own.number, next(own.counter))
-        return head + own.cipher.seal(nonce_of(head), plain, bound_to(purpose, row))
+        with timed("seal"):
+            return head + own.cipher.seal(nonce_of(head), plain, bound_to(purpose, row))
 
     def prepare(self) -> None:
         """Make sure that there is a data key to seal with; never call it within a transaction.
@@ -111,6 +113,15 @@ class Vault(Opener):
     def own_number(self) -> int:
         """Return the number of the data key that this process seals with."""
         return self._sealing().number
+
+    def points_to_files(self, kind: str) -> bool:
+        """Tell whether any committed record points to a file of a store; see `service.encryption.repository`.
+
+        Raises:
+            DatabaseUnavailableError: The database is away.
+        """
+        with self._database.read() as session:
+            return repository.points_to_files(session, kind)
 
     def carried(self) -> CarriedKeys:
         """Return all data keys, wrapped, for a machine that does not see the database."""

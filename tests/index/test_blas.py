@@ -22,14 +22,16 @@ def test_the_processors_flags_choose_the_kernels(tmp_path: Path, flags: str, ker
     tune_blas(environment, cpu_info=listing)
     assert environment.get("OPENBLAS_CORETYPE") == kernels
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment["OPENBLAS_THREAD_TIMEOUT"] == "4"
 
 
 def test_what_the_operator_has_set_stays(tmp_path: Path) -> None:
     listing = tmp_path / "cpuinfo"
     listing.write_text(f"flags : {AVX512}\n")
-    environment = {"OPENBLAS_CORETYPE": "Zen", "OMP_WAIT_POLICY": "ACTIVE"}
+    chosen = {"OPENBLAS_CORETYPE": "Zen", "OMP_WAIT_POLICY": "ACTIVE", "OPENBLAS_THREAD_TIMEOUT": "10"}
+    environment = dict(chosen)
     tune_blas(environment, cpu_info=listing)
-    assert environment == {"OPENBLAS_CORETYPE": "Zen", "OMP_WAIT_POLICY": "ACTIVE"}
+    assert environment == chosen
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe flags", b"flags"])
