@@ -1,5 +1,6 @@
 """Makes a model pack of a trained detector and encoder: python -m scripts.train.assemble_pack --help."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from index.labelled import LabelledPicture
 from index.labelled_templates import Outcome
-from index.pack import load_pack, read_manifest, write_manifest
+from index.pack import load_pack, read_manifest, verify_pack, write_manifest
 from index.pack_calibration import measure_match_rates, with_match_rates
 from index.pack_store import PackRecipe, assemble_pack
 from scripts.progress import progress
@@ -36,6 +37,7 @@ def assemble(
     sources: Annotated[str, typer.Option(help="Sources of the pool that resemble the registry.")] = (
         "scut-fbp,aaf"
     ),
+    score_threshold: Annotated[float, typer.Option(help="Of the detector.")] = 0.75,
     version: Annotated[str, typer.Option(help="Of the pack.")] = "1",
     licence: Annotated[str, typer.Option(help="Terms of the weights, in words.")] = (
         "OnePerson's own weights, for evaluation and development; see MODEL_CARD.md"
@@ -66,8 +68,11 @@ def assemble(
         LabelledPicture(path=str(row), identity=str(who)) for row, who in zip(rows, persons, strict=True)
     ]
     points, pairs = measure_match_rates(pictures, [Outcome(template=vector) for vector in templates])
+    manifest = read_manifest(directory)
+    found = replace(manifest.detector, score_threshold=score_threshold)
     source = f"{' and '.join(sources.split(','))}, faces held out of the training: {pairs:,} pairs"
-    write_manifest(with_match_rates(read_manifest(directory), points, source=source), directory)
+    write_manifest(with_match_rates(replace(manifest, detector=found), points, source=source), directory)
+    verify_pack(directory)
     print(f"{directory}: {len(rows)} faces, {source}")
     for threshold, rate in points:
         print(f"  {threshold:.2f}  {rate:.3g}")
