@@ -183,6 +183,8 @@ def _count(request: Request, rule: Rule, route: _Route) -> None:
 
 async def _refuse(request: Request, error: ServiceError, receive: Receive, send: Send) -> None:
     """Answer, and close the connection if there is a body that nobody will read."""
+    if error.status >= 500:
+        log.warning("problem", code=error.code, detail=error.detail)
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     if not has_body:
         await as_problem(request, error)(request.scope, receive, send)

@@ -3,8 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
+import anyio
+import anyio.to_thread
+import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,9 +15,15 @@ from service.database import Database
 from service.errors import ServiceError
 from service.notices.workers import backlogs_of
 from service.schema import newest_revision
+from service.workers import Worker
 
 AGE_S = 1.0
 """Seconds that an answer is reused: examining writes to the disk, and anybody may ask."""
+
+LOOK_EVERY_S = 15.0
+"""Seconds between looks when nobody asks: a load balancer asks more often."""
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["operation"])
 
@@ -43,13 +52,13 @@ class Ready(BaseModel):
 
     ready: bool = Field(description="Whether checks can be answered now.")
     parts: dict[str, Part] = Field(
-        description="`database`, `schema`, `encryption`, `pack`, `portrait_store`, `gallery:<name>` and "
-        "`webhook:<target>`, of which the last is always ready."
+        description="`database`, `schema`, `encryption`, `pack`, `portrait_store`, `clock`, `gallery:<name>` "
+        "and `webhook:<target>`. `clock` and `webhook:<target>` are always ready: no check needs them."
     )
 
 
 class Readiness:
-    """Examines the parts of one application, at most once per `AGE_S`."""
+    """Examines the parts of one application, at most once per `AGE_S`, and logs what changes."""
 
     def __init__(self, app: FastAPI) -> None:
         """Examine nothing yet."""
@@ -57,29 +66,44 @@ class Readiness:
         self._state = app.state
         self._lock = threading.Lock()
         self._last: tuple[float, Ready] | None = None
+        self._unready: dict[str, str] = {}
+        self.limiter = anyio.CapacityLimiter(1)
 
     def report(self) -> Ready:
         """Return what was found within the last `AGE_S` seconds."""
         with self._lock:
             if self._last is None or time.monotonic() - self._last[0] >= AGE_S:
-                self._last = (time.monotonic(), self.examine())
+                found = self.examine()
+                self._last = (time.monotonic(), found)
+                self._log(found)
             return self._last[1]
 
     def examine(self) -> Ready:
-        """Look at every part now."""
+        """Look at every part now; whoever is away is asked once, not by every part that needs them."""
+        database = _try(self._database)
         parts = {
-            "database": _try(self._database),
-            "schema": _try(self._schema),
-            "encryption": _try(self._encryption),
+            "database": database,
+            "schema": _try(self._schema, needs=database),
+            "encryption": _try(self._encryption, needs=database),
             "pack": _try(self._pack),
             "portrait_store": _try(self._portrait_store),
-        } | self._galleries()
-        parts |= self._deliveries()
+            "clock": Part(ready=True, detail=self._state.clock.detail()),
+        }
+        parts |= self._galleries(database)
+        parts |= self._deliveries(database)
         return Ready(ready=all(part.ready for part in parts.values()), parts=parts)
+
+    def _log(self, found: Ready) -> None:
+        unready = {name: part.detail for name, part in found.parts.items() if not part.ready}
+        for name in unready.keys() - self._unready.keys():
+            log.warning("part-not-ready", part=name, detail=unready[name])
+        for name in self._unready.keys() - unready.keys():
+            log.info("part-ready-again", part=name)
+        self._unready = unready
 
     def _database(self) -> Part:
         database: Database = self._state.database
-        database.revision()
+        database.check_writable()
         return Part(ready=True, detail=database.engine.dialect.name)
 
     def _schema(self) -> Part:
@@ -104,8 +128,8 @@ class Readiness:
         self._state.portrait_store.check_writable()
         return Part(ready=True, detail="writable")
 
-    def _galleries(self) -> dict[str, Part]:
-        current = _try(self._catch_up)
+    def _galleries(self, database: Part) -> dict[str, Part]:
+        current = _try(self._catch_up, needs=database)
         return {
             f"gallery:{state.gallery}": Part(
                 ready=state.ready and current.ready,
@@ -116,8 +140,11 @@ class Readiness:
             for state in self._state.galleries.states()
         }
 
-    def _deliveries(self) -> dict[str, Part]:
+    def _deliveries(self, database: Part) -> dict[str, Part]:
         """Tell what each webhook has not delivered; a receiver that is away keeps nobody from checking."""
+        if not database.ready:
+            targets = getattr(self._state, "notice_targets", ())
+            return {f"webhook:{target.name}": Part(ready=True, detail="not known") for target in targets}
         return {
             f"webhook:{backlog.target}": Part(
                 ready=True, detail=f"{backlog.waiting} waiting, {backlog.dead} dead letters"
@@ -130,7 +157,19 @@ class Readiness:
         return Part(ready=True, detail="current")
 
 
-def _try(examine: Callable[[], Part]) -> Part:
+def readiness_worker(app: FastAPI) -> Worker:
+    """Return the worker that looks at the parts although nobody asks, so that the log tells what fails."""
+
+    def turn() -> bool:
+        app.state.readiness.report()
+        return False
+
+    return Worker("readiness", turn, LOOK_EVERY_S)
+
+
+def _try(examine: Callable[[], Part], *, needs: Part | None = None) -> Part:
+    if needs is not None and not needs.ready:
+        return needs
     try:
         return examine()
     except ServiceError as error:
@@ -148,10 +187,13 @@ async def healthz() -> Alive:
     summary="Readiness",
     responses={503: {"model": Ready, "description": "Some part is not ready; `parts` says which."}},
 )
-def readyz(request: Request, response: Response) -> Ready:
-    """Tell whether checks can be answered: database, schema, pack, portrait store and every gallery."""
-    readiness: Any = request.app.state.readiness
-    report: Ready = readiness.report()
+async def readyz(request: Request, response: Response) -> Ready:
+    """Tell whether checks can be answered: database, schema, pack, portrait store and every gallery.
+
+    It is examined in a thread of its own, so that it is answered while every other waits for a database.
+    """
+    readiness: Readiness = request.app.state.readiness
+    report = await anyio.to_thread.run_sync(readiness.report, limiter=readiness.limiter)
     if not report.ready:
         response.status_code = 503
         response.headers["Retry-After"] = "2"

@@ -11,18 +11,20 @@ from fastapi import FastAPI
 from service.audit.chain import sealed_database
 from service.audit.opening import open_audit
 from service.auth.usage import WRITE_EVERY_S, KeyUsage
+from service.clock import ClockWatch, last_recorded
 from service.codes import load_codes
 from service.encryption.blobs import BlobStore
 from service.encryption.opening import open_vault
-from service.engine import open_engine
-from service.errors import SettingsError
-from service.galleries.service import Galleries
+from service.errors import SettingsError, StorageUnavailableError
+from service.galleries.mending import Mending
+from service.health import readiness_worker
 from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
 from service.retention.service import Retention
 from service.schema import prepare_schema
 from service.settings import Settings
 from service.statistics.closing import closing_worker
+from service.switching import Switching, open_line
 from service.workers import Worker, Workers
 
 UNFINISHED_S = 3600.0
@@ -48,25 +50,31 @@ def opened(app: FastAPI) -> Iterator[None]:
         app.state.database = database = sealed_database(settings)
         stack.callback(database.close)
         prepare_schema(database)
+        with database.read() as session:
+            app.state.clock = clock = ClockWatch(last_recorded(session))
         anchoring = open_audit(database, settings, serving=True)
         stack.callback(anchoring.close)
         app.state.vault = vault = open_vault(database, settings)
         app.state.portrait_store = PortraitStore(settings.portraits_dir, vault)
+        with suppress(StorageUnavailableError):  # The readiness report tells of it.
+            app.state.portrait_store.check_writable()
         app.state.evidence_store = BlobStore(settings.evidence_dir, vault, kind="evidence")
-        app.state.engine = engine = open_engine(settings)
-        stack.callback(engine.close)
-        app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
-        galleries.open()
+        line = open_line(app)
+        stack.callback(line.engine.close)
         app.state.workers = workers = Workers()
         stack.callback(workers.stop)
         app.state.key_usage = usage = KeyUsage(database)
         workers.start(Worker("key-usage", usage.write, WRITE_EVERY_S))
         workers.start(anchoring.worker)
         start_deliveries(app)
-        workers.start(closing_worker(database, settings))
-        workers.start(Retention(database, settings).worker)
+        workers.start(closing_worker(database, settings, clock))
+        workers.start(Retention(database, settings, clock=clock).worker)
+        workers.start(Mending(app).worker)
+        workers.start(readiness_worker(app))
+        app.state.switching = switching = Switching(app)
+        workers.start(switching.worker)
         app.state.is_open = True
-        log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
+        log.info("started", pack=line.engine.pack.name, database=database.engine.dialect.name)
         try:
             yield
         finally:

@@ -74,7 +74,11 @@ def count_attempt(session: Session, officer_id: UUID, visit: Visit) -> int | Non
         .where(
             *_identity(counted),
             kind.failures == failures - 1,
-            or_(kind.blocked_until.is_(None), kind.blocked_until <= at),
+            or_(
+                kind.blocked_until.is_(None),
+                kind.blocked_until <= at,
+                kind.blocked_until > at + timedelta(seconds=LONGEST_WAIT_S),  # The clock was set back since.
+            ),
         )
         .values(failures=failures, blocked_until=at + timedelta(seconds=wait_s) if wait_s else None)
     )
@@ -90,8 +94,10 @@ def clear_attempts(session: Session, officer_id: UUID, visit: Visit) -> None:
 def blocked_until(session: Session, officer_id: UUID) -> datetime | None:
     """Return until when unknown browsers have to wait, None if they need not."""
     account = session.get(LocalAccount, officer_id)
-    until = account.blocked_until if account is not None else None
-    return until if until is not None and until > now() else None
+    until, at = (account.blocked_until if account is not None else None), now()
+    if until is None or not at < until <= at + timedelta(seconds=LONGEST_WAIT_S):
+        return None
+    return until
 
 
 def remember_browser(session: Session, officer_id: UUID, visit: Visit) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pyotp
 import segno
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.auth.one_time import code_hash, make_code
@@ -24,6 +24,9 @@ authenticator application takes without being told."""
 
 DRIFT_STEPS = 1
 """Steps before and after the present one that are taken, for clocks that differ: RFC 6238 section 5.2."""
+
+AHEAD_STEPS = 20
+"""Steps, ten minutes, beyond which a used step must have been taken while the clock was wrong."""
 
 RECOVERY_CODES = 10
 
@@ -95,7 +98,11 @@ def take_code(session: Session, officer_id: UUID, code: str) -> bool:
         return False
     taken = session.execute(
         update(LocalAccount)
-        .where(LocalAccount.officer_id == officer_id, LocalAccount.totp_step < step)
+        .where(
+            LocalAccount.officer_id == officer_id,
+            # A step far ahead was taken before the clock was set back; waiting for it would lock out.
+            or_(LocalAccount.totp_step < step, LocalAccount.totp_step > step + AHEAD_STEPS),
+        )
         .values(totp_step=step)
     )
     return bool(taken.rowcount == 1)  # type: ignore[attr-defined]  # a cursor's, of an update

@@ -28,6 +28,9 @@ HALF_WAY_MINUTES = 10.0
 SEEN_EVERY_S = 60.0
 """The time of the last request is stored at most this often, so that reading a page rarely writes."""
 
+SET_BACK_S = 300.0
+"""A session from further ahead began while the clock was wrong, and would outlive its time by as much."""
+
 
 class SignInStage(StrEnum):
     """How far a session has come."""
@@ -139,6 +142,8 @@ def find_session(session: Session, token: str, *, idle_minutes: float | None = N
     stored = session.get(PageSession, hash_secret(token))
     if stored is None or stored.expires_at <= now():
         raise UnauthenticatedError("The session has ended; sign in again.")
+    if stored.created_at > now() + timedelta(seconds=SET_BACK_S):
+        raise UnauthenticatedError("The clock was set back since the session began; sign in again.")
     if idle_minutes is not None and now() - stored.last_seen_at > timedelta(minutes=idle_minutes):
         raise UnauthenticatedError("The session lay unused for too long; sign in again.")
     officer = session.get_one(Officer, stored.officer_id)

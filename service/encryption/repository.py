@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from service.tables import Check, DataKey, EncryptionState, Portrait, Template, now
+from service.tables import Attachment, Check, DataKey, EncryptionState, Portrait, Template, now
 
 STATE_ID = 1
 """The state is one row."""
@@ -64,3 +64,16 @@ def holds_biometrics(session: Session) -> bool:
         select(Check.id).where(Check.probe_location.is_not(None)),
     )
     return any(session.execute(query.limit(1)).first() is not None for query in wanted)
+
+
+def points_to_files(session: Session, kind: str) -> bool:
+    """Tell whether any record points to a file of a store.
+
+    Args:
+        session: A view.
+        kind: `portrait` (which holds probes, too) or `evidence`.
+    """
+    if kind == "evidence":
+        return session.scalar(select(Attachment.id).limit(1)) is not None
+    probe = select(Check.id).where(Check.probe_location.is_not(None)).limit(1)
+    return any(session.scalar(query) is not None for query in (select(Portrait.reference_id).limit(1), probe))

@@ -18,6 +18,9 @@ from service.tables import Notice, NoticeDelivery, NoticeTarget
 TAKEN_IN_AT_ONCE = 500
 """Notices taken into a target's queue in one transaction: few enough for SQLite's other writers to wait."""
 
+LONGEST_WAIT = timedelta(hours=7)
+"""No delivery waits, and no lease lasts, longer than this: the longest pause is six hours."""
+
 
 class DeliveryState(StrEnum):
     """How far a delivery has come."""
@@ -149,10 +152,15 @@ def claim(
 
 
 def _free(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    ahead = at + LONGEST_WAIT  # Times beyond it were written before the clock was set back.
     return (
         NoticeDelivery.state == DeliveryState.WAITING,
-        NoticeDelivery.next_at <= at,
-        or_(NoticeDelivery.leased_until.is_(None), NoticeDelivery.leased_until <= at),
+        or_(NoticeDelivery.next_at <= at, NoticeDelivery.next_at > ahead),
+        or_(
+            NoticeDelivery.leased_until.is_(None),
+            NoticeDelivery.leased_until <= at,
+            NoticeDelivery.leased_until > ahead,
+        ),
     )
 
 

@@ -126,6 +126,7 @@ class Persons:
 
         Raises:
             NotFoundError: There is none.
+            StorageUnavailableError: The portraits are away; nothing was changed.
         """
         with self._database.write() as session:
             person = repository.persons_for_update(session, [person_id]).get(person_id)
@@ -139,6 +140,8 @@ class Persons:
                 actor=actor,
                 reason="cancelled",
             )
+            if dropped:
+                self._store.require_present()  # What cannot be erased now must not count as erased.
         self._erasures.flush_quietly(self._database)
         self._remove_files(dropped)
 

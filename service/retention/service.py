@@ -12,6 +12,7 @@ from service.audit.keys import load_keys
 from service.audit.service import Acting, AuditKind, record
 from service.auth.repository import delete_ended_sessions
 from service.auth.service import SYSTEM
+from service.clock import ClockWatch
 from service.database import Database
 from service.encryption.blobs import BlobStore
 from service.erasures import Erasures
@@ -51,8 +52,23 @@ ARCHIVE_AFTER = timedelta(days=30)
 class Retention:
     """One installation's rules of retention."""
 
-    def __init__(self, database: Database, settings: Settings, *, actor: Acting = SYSTEM) -> None:
-        """Work on this database and the folders that the settings name."""
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        actor: Acting = SYSTEM,
+        clock: ClockWatch | None = None,
+    ) -> None:
+        """Work on this database and the folders that the settings name.
+
+        Args:
+            database: The truth.
+            settings: Terms and folders.
+            actor: Who erases.
+            clock: Tells the worker whether the calendar can be believed; default: one that begins now.
+        """
+        self._clock = clock or ClockWatch()
         self._database = database
         self._settings = settings
         self._actor = actor
@@ -71,7 +87,7 @@ class Retention:
         """Erase one batch of each kind, at times look at the generations; tell whether more is due."""
         self._erasures.prepare(self._database)
         at = time.monotonic()
-        if at < self._next_at:
+        if not self._clock.is_believed() or at < self._next_at:
             return False
         full = any(count >= BATCH for count in self._batches().values())
         if full:
@@ -118,6 +134,8 @@ class Retention:
     def _with_files(self, erase: Callable[[Session], list[str]], store: BlobStore) -> int:
         with self._database.write() as session:
             locations = erase(session)
+            if locations:
+                store.require_present()  # What cannot be erased now must not count as erased.
         for location in locations:
             try:
                 store.delete(location)

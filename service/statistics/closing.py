@@ -1,6 +1,7 @@
 """Closes months by itself on the day that the settings name, and keeps the register in line with them."""
 
 from service.auth.service import SYSTEM
+from service.clock import ClockWatch
 from service.database import Database
 from service.errors import MonthStateError
 from service.register.reconciling import reconcile
@@ -12,12 +13,14 @@ EVERY_S = 600.0
 """Seconds between looks; a month may be closed so much after midnight."""
 
 
-def closing_worker(database: Database, settings: Settings) -> Worker:
-    """Return the worker that closes what is due, one month a turn."""
+def closing_worker(database: Database, settings: Settings, clock: ClockWatch) -> Worker:
+    """Return the worker that closes what is due, one month a turn, while the clock can be believed."""
 
     def turn() -> bool:
         if reconcile(database, settings.flagged_codes):
             return True
+        if not clock.is_believed():
+            return False
         with database.read() as session:
             month = due_month(session, close_day=settings.month_close_day)
         if month is None:

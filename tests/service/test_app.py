@@ -27,6 +27,7 @@ def test_the_application_starts_and_is_ready(client: TestClient) -> None:
         "encryption",
         "pack",
         "portrait_store",
+        "clock",
         "gallery:flagged",
         "gallery:registered",
     }

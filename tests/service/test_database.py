@@ -1,10 +1,12 @@
 """The database: transactions, migrations and what happens when it is away."""
 
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from alembic import command
 from sqlalchemy import inspect, select
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.database import Database, _alembic
 from service.errors import DatabaseUnavailableError, SettingsError
@@ -87,3 +89,33 @@ def test_a_damaged_sqlite_file_is_not_taken_for_an_empty_one(tmp_path: Path) -> 
 def test_other_databases_are_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="mysql"):
         Database("mysql+pymysql://localhost/oneperson")
+
+
+@pytest.mark.parametrize(
+    "database_address", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+def test_a_database_that_only_reads_is_named_as_such(database: Database) -> None:
+    database.check_writable()
+    with database.engine.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar()
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    database.close()
+    with pytest.raises(DatabaseUnavailableError, match="only reads"):
+        database.check_writable()
+    with pytest.raises(DatabaseUnavailableError, match="only reads"), database.write() as session:
+        session.add(Client(name="population", scopes=["checks"]))
+
+
+def test_more_callers_than_connections_are_told_to_come_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.1)
+    with ExitStack() as stack:
+        with suppress(PoolTimeoutError):
+            for _ in range(100):
+                stack.enter_context(database.engine.connect())
+        with pytest.raises(DatabaseUnavailableError, match="in use"):
+            database.revision()
+        if database.engine.dialect.name == "sqlite":
+            database.check_writable()  # It has a connection of its own.
+    database.check_writable()

@@ -16,6 +16,7 @@ from service.encryption.sealing import OVERHEAD_BYTES
 from service.encryption.vault import vault_of
 from service.errors import SealBrokenError, StorageUnavailableError
 from service.portrait_store import LOCATION, PortraitStore
+from service.tables import Person, Portrait
 from tests.service.conftest import SQLITE_ONLY
 
 PICTURE = bytes(range(256)) * 40
@@ -89,8 +90,9 @@ def test_file_and_every_new_folder_are_durable_before_the_location_is_given_out(
 
     monkeypatch.setattr("service.encryption.blobs.os.fsync", noted)
     path = store.directory / put(store)
-    assert synced == [store.directory.parent, store.directory, path, path.parent]
-    assert sizes[2] == len(PICTURE) + OVERHEAD_BYTES
+    made = [store.directory.parent, store.directory, store.directory]  # The folder, its mark, the file's.
+    assert synced == [*made, path, path.parent]
+    assert sizes[3] == len(PICTURE) + OVERHEAD_BYTES
     while True:
         synced.clear()
         path = store.directory / put(store)
@@ -238,4 +240,32 @@ def test_many_writers_do_not_get_into_each_others_way(store: PortraitStore) -> N
     assert len(stored) == 80
     assert store.locations() == set(stored)
     assert all(get(store, location) == data for location, data in stored.items())
-    assert all(re.fullmatch(r"[0-9a-f]{2}", folder.name) for folder in store.directory.iterdir())
+    assert all(re.fullmatch(r"[0-9a-f]{2}|\.store", folder.name) for folder in store.directory.iterdir())
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["missing", "empty"])
+def test_a_folder_that_is_away_is_neither_replaced_nor_taken_for_erased(
+    store: PortraitStore, database: Database, is_there: bool
+) -> None:
+    location = put(store)
+    with database.write() as session:
+        person = Person(person_id="P1", level_code="30")
+        session.add(person)
+        session.flush()
+        facts = {"sha256": "0" * 64, "format": "jpeg", "quality": {}, "marks": [], "landmarks": []}
+        session.add(Portrait(person_key=person.key, location=location, **facts))
+    elsewhere = store.directory.with_name("elsewhere")
+    store.directory.rename(elsewhere)
+    if is_there:
+        store.directory.mkdir()
+    for attempt in (store.check_writable, lambda: put(store), lambda: store.delete(location)):
+        with pytest.raises(StorageUnavailableError, match="bring its disk or share back"):
+            attempt()
+    assert store.directory.exists() is is_there
+    if is_there:
+        store.directory.rmdir()
+    elsewhere.rename(store.directory)
+    store.check_writable()
+    assert get(store, location) == PICTURE
+    store.delete(location)
+    assert store.locations() == set()
