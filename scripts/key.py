@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from service.encryption.keys import key_file, key_source, load_keys, new_key, wr
 from service.encryption.rotation import Resealed, Rotation, chosen_master
 from service.encryption.vault import vault_of
 from service.errors import SettingsError
+from service.key_files import held
 from service.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,9 +56,10 @@ def add() -> None:
     settings = load_settings()
     path = _own_file(settings)
     with prepared_database(settings) as database:
-        before = set(load_keys(settings))
-        _rewrite(path, f"{path.read_text('utf-8').rstrip()}\n{new_key()}\n")
-        added = next(id_ for id_ in load_keys(settings) if id_ not in before)
+        with held(path):
+            before = set(load_keys(settings))
+            _rewrite(path, f"{path.read_text('utf-8').rstrip()}\n{new_key()}\n")
+            added = next(id_ for id_ in load_keys(settings) if id_ not in before)
         _note(database, action="added", key=added)
     typer.echo(f"Added the key {added} to {path}. Keep a copy elsewhere; then run 'oneperson key rotate'.")
 
@@ -77,11 +80,13 @@ def rotate(
     settings = load_settings()
     console = Console()
     try:
-        with prepared_database(settings, encrypting=data) as database:
-            vault = vault_of(database.info)
-            rotation = Rotation(database, settings, vault)
-            master = chosen_master(vault, to)
-            wrapped = rotation.rewrap(master, lambda _count: None)
+        with ExitStack() as stack:
+            with held(key_file(settings)):  # Nobody drops a key while data keys are wrapped with it.
+                database = stack.enter_context(prepared_database(settings, encrypting=data))
+                vault = vault_of(database.info)
+                rotation = Rotation(database, settings, vault)
+                master = chosen_master(vault, to)
+                wrapped = rotation.rewrap(master, lambda _count: None)
             console.print(f"The key {master.id} is current; {wrapped} data keys were wrapped with it.")
             result = _resealed(rotation, console) if data else None
             _note(database, action="rotated", key=master.id, data=data)
@@ -98,17 +103,22 @@ def drop(key_id: KeyId) -> None:
     settings = load_settings()
     path = _own_file(settings)
     with prepared_database(settings) as database:
-        with database.read() as session:
-            state, uses = repository.state(session), repository.uses_by_master(session)
-        if (state is not None and state.master_key_id == key_id) or uses.get(key_id):
-            raise CommandError(f"the key {key_id} is still in use; run 'oneperson key rotate' first")
-        ring = load_keys(settings)
-        if key_id not in ring:
-            raise CommandError(f"there is no key {key_id}; 'oneperson key list' shows those that are given")
-        kept = [key.written() for key in ring.values() if key.id != key_id]
-        _rewrite(path, "\n".join(["# Keys of OnePerson.", *kept, ""]))
+        with held(path):
+            _drop(database, settings, path, key_id)
         _note(database, action="dropped", key=key_id)
     typer.echo(f"Removed the key {key_id}. Backups made while it was in use still need it: keep a copy.")
+
+
+def _drop(database: Database, settings: Settings, path: Path, key_id: str) -> None:
+    with database.read() as session:
+        state, uses = repository.state(session), repository.uses_by_master(session)
+    if (state is not None and state.master_key_id == key_id) or uses.get(key_id):
+        raise CommandError(f"the key {key_id} is still in use; run 'oneperson key rotate' first")
+    ring = load_keys(settings)
+    if key_id not in ring:
+        raise CommandError(f"there is no key {key_id}; 'oneperson key list' shows those that are given")
+    kept = [key.written() for key in ring.values() if key.id != key_id]
+    _rewrite(path, "\n".join(["# Keys of OnePerson.", *kept, ""]))
 
 
 def _resealed(rotation: Rotation, console: Console) -> Resealed:

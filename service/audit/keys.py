@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SM3
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from service.errors import SettingsError
+from service.key_files import held
 from service.settings import Settings
 
 KEY_BYTES = 32
@@ -154,9 +155,9 @@ def add_key(settings: Settings) -> None:
     if settings.audit_key is not None:
         raise SettingsError("ONEPERSON_AUDIT_KEY: put the new key first, a comma and the old one after it")
     path = key_file(settings)
-    held = _read(path)
     try:
-        _write(path, [secrets.token_bytes(KEY_BYTES), *held], replace=True)
+        with held(path):
+            _write(path, [secrets.token_bytes(KEY_BYTES), *_read(path)], replace=True)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -2,13 +2,17 @@
 
 import base64
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from scripts.key import add
 from scripts.storage import prepared_database
+from service.audit import keys as audit_keys
 from service.encryption import rotation
+from service.encryption.keys import load_keys
 from service.encryption.vault import vault_of
 from service.portrait_store import PortraitStore, owner_of_person
 from service.settings import Settings, load_settings
@@ -30,7 +34,8 @@ def operator(
 ) -> Operator:
     """Somebody who sets no key, so that the default file is made."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ONEPERSON_ENCRYPTION_KEYS")
+    for name in ("ONEPERSON_ENCRYPTION_KEYS", "ONEPERSON_AUDIT_KEY"):
+        monkeypatch.delenv(name)
     monkeypatch.setattr(rotation, "REFRESH_S", 0.01)  # No other process has to notice anything.
     typist = Operator(monkeypatch, capsys)
     typist.set("data_dir", tmp_path / "var")
@@ -169,3 +174,24 @@ def test_a_key_is_chosen_by_its_id(operator: Operator) -> None:
     assert operator.types("key", "rotate", "--to", old).code == 0
     assert (old, True) in listed(operator)
     assert operator.types("key", "rotate", "--to", "0" * 16).code == 2
+
+
+def test_keys_that_are_added_at_once_are_all_kept(operator: Operator) -> None:
+    settings = load_settings()
+    ((first, _),) = listed(operator)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(add) for _ in range(4)]:
+            done.result()
+    assert len(listed(operator)) == 5
+    with ThreadPoolExecutor(4) as pool:  # One is dropped while others come.
+        others = [pool.submit(add) for _ in range(3)]
+        assert operator.types("key", "rotate").code == 0
+        assert operator.types("key", "drop", first).code == 0
+        for done in others:
+            done.result()
+    assert len(secrets_in(settings)) == 7
+    before = load_keys(settings)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _number: audit_keys.add_key(settings), range(4)))
+    assert len(audit_keys.key_file(settings).read_text().split()) == 5
+    assert load_keys(settings) == before
