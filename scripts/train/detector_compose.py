@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from index.types import Image
 from scripts.train.detector_backgrounds import rendered_background, scrambled
 from scripts.train.detector_photometry import degraded
+from scripts.train.pool import Pool
 from scripts.train.scenes import Scene, Scenes
 
 SMALLEST_FACE_PX = 12.0
@@ -22,8 +23,15 @@ MIRRORED_POINTS = (1, 0, 2, 4, 3)
 _MOSTLY_VISIBLE, _BARELY_VISIBLE = 0.55, 0.25
 """Share of a box inside the picture from which on a face is asked for, and below which it is forbidden."""
 
-_SOURCE_WEIGHTS = {"aaf": 1.3, "scut-fbp": 2.0, "utkface": 1.0, "celeba": 0.8}
+_SOURCE_WEIGHTS = {"aaf": 1.3, "scut-fbp": 2.0, "utkface": 1.0, "celeba": 0.8, "celeba-small": 0.5}
 """How often a picture of a collection is drawn: half of the draws show Asian faces (aaf, scut-fbp)."""
+
+_CROP_SHARE = 0.35
+"""Share of the faces that come from aligned crops, where there are any: many persons, little about them."""
+
+_BOX_BY_POINTS = (-1.75, -2.67, 3.48, 4.68)
+"""Left, top, width and height of YuNet's box in units of the points' spread about their middle: medians over
+`faces/scenes`, where single boxes differ from them by 0.3."""
 
 
 @dataclass
@@ -46,47 +54,53 @@ class Square:
 class Composer:
     """Draws training squares; the same choices give the same square."""
 
-    def __init__(self, scenes: Scenes, side: int, *, held_out: bool = False) -> None:
+    def __init__(
+        self, scenes: Scenes, side: int, *, crops: Pool | None = None, held_out: bool = False
+    ) -> None:
         """Keep what to draw from.
 
         Args:
             scenes: Pictures with one face each.
             side: Of the squares in pixels.
+            crops: Aligned faces to be drawn now and then instead, if any.
             held_out: Draw the pictures held out of training, and only those, instead of all others.
         """
-        self._scenes = scenes
+        self._scenes, self._crops = scenes, crops
         self._side = side
         self._numbers = np.flatnonzero(scenes.held_out == held_out)
-        weights = np.array([_SOURCE_WEIGHTS.get(s, 1.0) for s in scenes.sources[self._numbers]])
-        self._steps = np.cumsum(weights / weights.sum())
+        self._steps = _steps(scenes.sources[self._numbers])
+        self._crop_steps = None if crops is None else _steps(crops.sources)
 
-    def compose(self, chance: Generator) -> Square:
-        """Draw one square.
+    def draw(self, chance: Generator) -> Square:
+        """Draw one square, as sharp and bright as what it is drawn from.
 
-        Of 100 squares 16 show a picture as the loader shows it (whole, with a border), 12 a face of any
-        size anywhere, 52 several faces: a step then costs the same and teaches of several times the faces.
-        The other 20 show none: rendered, cut beside the faces, scrambled, or turned by 90, 180 or 270
-        degrees. A sideways face counts as none on purpose: its template would be worthless, and "no face"
-        tells an operator that a scan lies wrong.
+        Of 100 squares 50 show a picture as the loader shows it (whole, with a border), 12 a face of any
+        size anywhere, 18 several faces. The other 20 show none: rendered, cut beside the faces, scrambled,
+        or turned by 90, 180 or 270 degrees. A sideways face counts as none on purpose: its template would be
+        worthless, and "no face" tells an operator that a scan lies wrong.
         """
         pick = chance.random()
-        if pick < 0.16:
-            square = self._as_loaded(chance)
-        elif pick < 0.28:
-            square = self._anywhere(chance)
-        elif pick < 0.80:
-            square = self._several(chance)
-        else:
-            square = self._empty(chance)
-        lit = cv2.inRange(square.picture, (0, 0, 0), (0, 0, 0)) == 0
-        square.picture = degraded(square.picture, chance)
-        if chance.random() < 0.7:
-            # The loader's border is black whatever the picture's light.
-            square.picture = np.asarray(cv2.copyTo(square.picture, lit.astype(np.uint8)), np.uint8)
+        if pick < 0.50:
+            return self._as_loaded(chance)
+        if pick < 0.62:
+            return self._anywhere(chance)
+        if pick < 0.80:
+            return self._several(chance)
+        return self._empty(chance)
+
+    def compose(self, chance: Generator) -> Square:
+        """Draw one square and let it look like a registry's pictures."""
+        square = self.draw(chance)
+        square.picture = worn(square.picture, chance)
         return square
 
-    def _scene(self, chance: Generator) -> Scene:
-        place = min(int(np.searchsorted(self._steps, chance.random())), len(self._numbers) - 1)
+    def _scene(self, chance: Generator, *, whole: bool = False) -> Scene:
+        """Draw a picture; `whole`: one that shows more than the face."""
+        crops = None if whole or chance.random() >= _CROP_SHARE else self._crops
+        steps = self._steps if crops is None or self._crop_steps is None else self._crop_steps
+        place = min(int(np.searchsorted(steps, chance.random())), len(steps) - 1)
+        if crops is not None:
+            return crop_scene(crops.faces[place], crops.points[place])
         return self._scenes[int(self._numbers[place])]
 
     def _as_loaded(self, chance: Generator) -> Square:
@@ -137,7 +151,7 @@ class Composer:
         if pick < 0.3:
             return Square(rendered_background(side, chance))
         if pick < 0.6:
-            return Square(_faceless_part(self._scene(chance), side, chance))
+            return Square(_faceless_part(self._scene(chance, whole=True), side, chance))
         scene = self._scene(chance)
         if pick < 0.72:
             picture = scene.picture.copy()
@@ -157,6 +171,40 @@ class Composer:
         if chance.random() < black:
             return np.zeros((side, side, 3), np.uint8)
         return rendered_background(side, chance)
+
+
+def worn(picture: Image, chance: Generator) -> Image:
+    """Let a drawn picture look like a registry's; the loader's black border stays black for the most part.
+
+    Args:
+        picture: Shape (s, s, 3), RGB. Not modified.
+        chance: Where the choices come from.
+    """
+    lit = cv2.inRange(picture, (0, 0, 0), (0, 0, 0)) == 0
+    result = degraded(picture, chance)
+    if chance.random() < 0.7:
+        result = np.asarray(cv2.copyTo(result, lit.astype(np.uint8)), np.uint8)
+    return result
+
+
+def crop_scene(picture: Image, points: NDArray[np.float32]) -> Scene:
+    """Make a scene of an aligned crop, whose box is told from its points.
+
+    Args:
+        picture: Shape (h, w, 3), RGB.
+        points: Shape (5, 2).
+    """
+    middle = points.mean(axis=0)
+    spread = float(np.sqrt(((points - middle) ** 2).sum(axis=1).mean()))
+    left, top, width, height = (spread * part for part in _BOX_BY_POINTS)
+    box = np.array([middle[0] + left, middle[1] + top, width, height], np.float32)
+    return Scene(picture, box, points)
+
+
+def _steps(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Return the running sum of the pictures' shares, to draw one by a number from 0 to 1."""
+    weights = np.array([_SOURCE_WEIGHTS.get(str(source), 1.0) for source in sources])
+    return np.cumsum(weights / weights.sum())
 
 
 def _extent(box: NDArray[np.float32]) -> float:
@@ -232,7 +280,7 @@ def _paste(
         box[0] = picture.shape[1] - 1 - box[0] - box[2]
         points[:, 0] = picture.shape[1] - 1 - points[:, 0]
         points = points[list(MIRRORED_POINTS)]
-    turn = chance.uniform(-20, 20) if chance.random() < 0.45 else chance.normal(0, 3)
+    turn = chance.uniform(-25, 25) if chance.random() < 0.3 else chance.normal(0, 3)
     matrix = _matrix(picture, scale, middle, turn=turn, stretch=math.exp(chance.normal(0, 0.04)))
     _lay(square.picture, picture, matrix)
     _note(square, _moved_box(box, matrix), points @ matrix[:, :2].T + matrix[:, 2])

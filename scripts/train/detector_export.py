@@ -8,7 +8,8 @@ import onnx
 import onnxruntime
 import torch
 
-from scripts.train.detector_net import DetectorNet, ScrfdOutputs
+from scripts.train.detector_net import DetectorNet
+from scripts.train.detector_outputs import ScrfdOutputs
 
 OUTPUTS = tuple(f"{part}_{stride}" for part in ("score", "box", "points") for stride in (8, 16, 32))
 
@@ -22,7 +23,7 @@ def export_detector(net: DetectorNet, path: Path, *, sides: tuple[int, ...] = (3
     """Write a net for squares (and other pictures) of any size that is a multiple of 32.
 
     Args:
-        net: Trained; altered, so use it no more.
+        net: Trained.
         path: Of the ONNX file.
         sides: Sizes at which the file is compared with the net.
 

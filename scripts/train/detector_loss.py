@@ -9,7 +9,7 @@ from torch.nn import functional
 from scripts.train.detector_net import Answers
 from scripts.train.detector_targets import IGNORED
 
-BOX_WEIGHT, POINT_WEIGHT = 2.0, 10.0
+BOX_WEIGHT, POINT_WEIGHT = 2.0, 20.0
 """Against the score's loss of 1; chosen so that the three are of like size after a few hundred steps."""
 
 _POINT_BEND = 0.01

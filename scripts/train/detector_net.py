@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.train.detector_targets import ANCHORS, BASES_PX, STRIDES, layout
+from scripts.train.detector_targets import ANCHORS, layout
 
 ANSWER = 1 + 4 + 10
 """Numbers per answer: score, distances to the four sides of the box, five points."""
@@ -33,9 +33,10 @@ class DetectorShape:
 
 SHAPES = {
     "compact": DetectorShape(16, (24, 48, 80), (0, 2, 1), (24, 48, 64), (16, 48, 64)),
-    "wide": DetectorShape(24, (32, 64, 96), (1, 2, 2), (32, 64, 64), (32, 64, 64)),
+    "wide": DetectorShape(24, (32, 64, 96), (0, 2, 2), (32, 64, 96), (16, 64, 96)),
 }
-"""By name: `compact` has 0.09 G multiply-adds at 320 x 320 and 0.33 M weights, `wide` 0.19 G and 0.69 M."""
+"""By name: `compact` has 0.08 G multiply-adds at 320 x 320 and 0.33 M weights, `wide` 0.16 G and 0.72 M.
+`wide` has no less of anything than `compact`, so that it can begin with its weights, see `widened`."""
 
 
 class Block(nn.Module):
@@ -116,6 +117,30 @@ class DetectorNet(nn.Module):
         ]
 
 
+def widened(weights: dict[str, Tensor], net: DetectorNet) -> dict[str, Tensor]:
+    """Return weights for a larger net with which it answers as the smaller one did.
+
+    Channels that the smaller net lacks begin at random, and nothing listens to them yet.
+
+    Args:
+        weights: Of the smaller net; or of one as large, which come back as they are.
+        net: Untrained.
+
+    Raises:
+        ValueError: The net has less of something than the one that the weights belong to.
+    """
+    result = {name: value.clone() for name, value in net.state_dict().items()}
+    for name, value in weights.items():
+        into = result.get(name)
+        if into is None or any(a > b for a, b in zip(value.shape, into.shape, strict=True)):
+            raise ValueError(f"{name}: the net is too small to begin with these weights")
+        place = tuple(slice(0, length) for length in value.shape)
+        if value.ndim == 4:
+            into[: value.shape[0]] = 0
+        into[place] = value
+    return result
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a net says, in pixels of the square.
@@ -138,48 +163,23 @@ def decoded(maps: list[Tensor], side: int) -> Answers:
         maps: What `DetectorNet` returns.
         side: Of the squares in pixels.
     """
-    flat = [torch.cat([_flat(m, part) for m in maps], dim=1) for part in _parts()]
+    joined = [torch.cat([flat(m, part) for m in maps], dim=1) for part in parts()]
     where = layout(side)
     device = maps[0].device
     centres = torch.from_numpy(where.centres).to(device)
     bases = torch.from_numpy(where.bases).to(device)[:, None]
-    distances = flat[1] * bases
+    distances = joined[1] * bases
     boxes = torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], dim=-1)
-    points = centres[:, None] + (flat[2] * bases).unflatten(-1, (5, 2))
-    return Answers(flat[0].squeeze(-1), boxes, points)
+    points = centres[:, None] + (joined[2] * bases).unflatten(-1, (5, 2))
+    return Answers(joined[0].squeeze(-1), boxes, points)
 
 
-class ScrfdOutputs(nn.Module):
-    """A trained net with the nine outputs that insightface's SCRFD class reads, for one picture."""
-
-    def __init__(self, net: DetectorNet) -> None:
-        """Keep a copy's answers in units of the stride.
-
-        Args:
-            net: Its last convolutions are altered.
-        """
-        super().__init__()
-        self.net = net
-        for answer, stride, bases in zip(net.answers, STRIDES, BASES_PX, strict=True):
-            factors = torch.tensor([b / stride for b in bases])
-            scaled = (factors.repeat_interleave(numbers) for numbers in (4, 10))
-            rows = torch.cat([torch.ones(ANCHORS), *scaled])
-            answer.weight.data *= rows[:, None, None, None]
-            answer.bias.data *= rows
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """Answer for one picture: scores, distances and points, each for strides 8, 16 and 32."""
-        maps = self.net(picture)
-        scores, distances, points = ([_flat(m, part).flatten(0, 1) for m in maps] for part in _parts())
-        return (*(torch.sigmoid(score) for score in scores), *distances, *points)
-
-
-def _parts() -> tuple[tuple[int, int], ...]:
+def parts() -> tuple[tuple[int, int], ...]:
     """Return first channel and numbers per answer of scores, distances and points."""
     return (0, 1), (ANCHORS, 4), (ANCHORS * 5, 10)
 
 
-def _flat(answer_map: Tensor, part: tuple[int, int]) -> Tensor:
+def flat(answer_map: Tensor, part: tuple[int, int]) -> Tensor:
     """Return one part of a map as (n, a, numbers), anchors of a place together."""
     first, numbers = part
     chosen = answer_map[:, first : first + ANCHORS * numbers].permute(0, 2, 3, 1)

@@ -33,6 +33,20 @@ def degraded(square: Image, chance: Generator) -> Image:
     return result
 
 
+def slightly_toned(square: Image, chance: Generator) -> Image:
+    """Change gamma, contrast and brightness so little that a teacher's answer stays what it was.
+
+    YuNet's points move by 1 % of the eyes' distance, a quarter of what they move when a picture is shifted.
+
+    Args:
+        square: Shape (s, s, 3). Not modified.
+        chance: Where the choices come from.
+    """
+    value = np.linspace(0, 1, 256, dtype=np.float32) ** np.float32(math.exp(chance.normal(0, 0.1)))
+    value = (value - 0.5) * math.exp(chance.normal(0, 0.1)) + 0.5 + chance.normal(0, 0.03)
+    return np.asarray(cv2.LUT(square, _bytes(value * 255)), np.uint8)
+
+
 def _toned(square: Image, chance: Generator) -> Image:
     """Change gamma, contrast, brightness and colour by one curve for each channel."""
     value = np.linspace(0, 1, 256, dtype=np.float32)[:, None] ** np.float32(math.exp(chance.normal(0, 0.35)))

@@ -11,14 +11,19 @@ from torch import Tensor
 
 from scripts.train.detector_batches import Batch
 from scripts.train.detector_loss import Losses, Wanted, losses, overlap_and_distance
-from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded
+from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded, widened
 from scripts.train.detector_targets import IGNORED
+from scripts.train.muon import Muon
 
 WARM_UP = 150
 """Most steps over which the rate of learning rises: the first batches must not throw the weights about."""
 
 EMA_DECAY = 0.998
 """Of the running mean of the weights, which is what is exported: it averages some 500 steps."""
+
+MUON_STEP = 5.0
+"""Length of Muon's steps against AdamW's rate: weights of 600 inputs then move as far as AdamW moves them.
+Source: 0.2 times the root of the inputs, arXiv:2502.16982, 2.2."""
 
 SURE = 0.6
 """Score from which on the checks count an answer as a face; the threshold of `pack.toml`'s default."""
@@ -32,7 +37,7 @@ class Plan:
         shape: Name of the net's size, see `SHAPES`.
         steps: Batches in all.
         batch: Squares in a batch.
-        peak: Highest rate of learning (AdamW).
+        peak: Highest rate of learning (AdamW's; Muon's is `MUON_STEP` times as high).
         decay: Weight decay.
         seed: Of everything random.
     """
@@ -75,12 +80,7 @@ class Training:
         torch.manual_seed(plan.seed)
         self.plan, self.device, self.step = plan, device, 0
         self.net = DetectorNet(SHAPES[plan.shape]).to(device, memory_format=torch.channels_last)
-        weights = list(self.net.parameters())
-        groups = [
-            {"params": [w for w in weights if w.ndim > 1], "weight_decay": plan.decay},
-            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=plan.peak)
+        self.optimisers = _optimisers(self.net, plan)
         self.mean = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
 
     def learn(self, batch: Batch) -> Losses:
@@ -89,16 +89,19 @@ class Training:
         Returns:
             The losses before it, detached.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate(self.step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                length = MUON_STEP if isinstance(optimiser, Muon) else 1.0
+                group["lr"] = self.plan.rate(self.step) * length
         self.net.train()
         labels = (batch.assigned, batch.boxes, batch.points)
         wanted = Wanted(*(torch.from_numpy(label).to(self.device) for label in labels))
         found = losses(self._answers(self.net, batch), wanted)
-        self.optimiser.zero_grad()
+        self.net.zero_grad()
         found.total().backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         self._average()
         return Losses(found.score.detach(), found.box.detach(), found.points.detach())
@@ -133,7 +136,7 @@ class Training:
             "step": self.step,
             "net": self.net.state_dict(),
             "mean": self.mean,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "random": torch.get_rng_state(),
         }
         torch.save(state, path.with_suffix(".part"))
@@ -143,13 +146,14 @@ class Training:
         """Go on where a file left off."""
         self.step = state["step"]
         self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, known in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(known)
         self.mean = {name: value.to(self.device) for name, value in state["mean"].items()}
         torch.set_rng_state(state["random"])
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Begin with weights that were learned before, say on another province's portraits."""
-        self.net.load_state_dict(weights)
+        """Begin with weights learned before, say on another province's portraits, or by a smaller net."""
+        self.net.load_state_dict(widened(weights, self.net))
         self.mean = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
 
     def _answers(self, net: DetectorNet, batch: Batch) -> Answers:
@@ -167,6 +171,20 @@ class Training:
                     self.mean[name].lerp_(value, 1 - decay)
                 else:
                     self.mean[name].copy_(value)
+
+
+def _optimisers(net: DetectorNet, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Let Muon move the 3 x 3 convolutions and AdamW all other weights."""
+    answers = {id(w) for w in net.answers.parameters()}
+    inner = [w for w in net.parameters() if w.ndim == 4 and w.shape[1] > 3 and id(w) not in answers]
+    known = {id(w) for w in inner}
+    others = [w for w in net.parameters() if id(w) not in known]
+    groups = [
+        {"params": [w for w in others if w.ndim > 1], "weight_decay": plan.decay},
+        {"params": [w for w in others if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    muon = Muon(inner, lr=plan.peak * MUON_STEP, weight_decay=plan.decay / MUON_STEP)
+    return [muon, torch.optim.AdamW(groups, lr=plan.peak)]
 
 
 def _against(answers: Answers, owner: int, batch: Batch, face: int) -> tuple[Tensor, float]:

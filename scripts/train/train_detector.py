@@ -12,17 +12,18 @@ import torch
 import typer
 
 from scripts.progress import progress
+from scripts.train.detector_bank import Bank, open_bank
 from scripts.train.detector_batches import Batches
 from scripts.train.detector_export import export_detector
 from scripts.train.detector_loss import Losses
 from scripts.train.detector_net import SHAPES
 from scripts.train.detector_training import Check, Plan, Training
-from scripts.train.scenes import Scenes, unpack_scenes
+from scripts.train.label_squares import CHECKS, TRAINING
 
 LOG_EVERY = 25
 SAVE_EVERY = 100
 CHECK_EVERY = 500
-CHECK_BATCHES = 16
+CHECK_BATCHES, CHECK_SIZE = 16, 16
 
 CHECKPOINT_FILE = "detector.pt"
 LOG_FILE = "detector.jsonl"
@@ -30,10 +31,10 @@ MODEL_FILE = "detector.onnx"
 
 
 def train(
-    scenes: Annotated[Path, typer.Argument(help="Folder of whole pictures: labels.csv and scenes.zip.")],
+    squares: Annotated[Path, typer.Argument(help="The working folder of scripts.train.label_squares.")],
     *,
-    work: Annotated[Path, typer.Option(help="Where arrays, checkpoint, log and the model are kept.")],
-    shape: Annotated[str, typer.Option(help=f"Size of the net: {' or '.join(SHAPES)}.")] = "compact",
+    work: Annotated[Path, typer.Option(help="Where checkpoint, log and the model are kept.")],
+    shape: Annotated[str, typer.Option(help=f"Size of the net: {' or '.join(SHAPES)}.")] = "wide",
     steps: Annotated[int, typer.Option(min=1, help="Batches in all.")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="Squares in a batch.")] = 16,
     peak: Annotated[float, typer.Option(help="Highest rate of learning.")] = 3e-3,
@@ -53,18 +54,25 @@ def train(
     cv2.setNumThreads(1)
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     plan = Plan(shape, steps, batch, peak, decay, seed)
-    training = run(unpack_scenes(scenes, work), plan, work, torch.device(chosen), begin_with=begin_with)
+    work.mkdir(parents=True, exist_ok=True)
+    banks = open_bank(squares / TRAINING), open_bank(squares / CHECKS)
+    training = run(banks, plan, work, torch.device(chosen), begin_with=begin_with)
     gap = export_detector(training.averaged(), work / MODEL_FILE)
     print(f"{work / MODEL_FILE}: differs from torch by at most {gap:.1e}")
 
 
 def run(
-    scenes: Scenes, plan: Plan, work: Path, device: torch.device, *, begin_with: Path | None = None
+    banks: tuple[Bank, Bank],
+    plan: Plan,
+    work: Path,
+    device: torch.device,
+    *,
+    begin_with: Path | None = None,
 ) -> Training:
     """Train by a plan.
 
     Args:
-        scenes: What is trained on.
+        banks: What is trained on, and what the checks look at.
         plan: How long, and so on.
         work: Where checkpoint and log are kept; a checkpoint of the same plan, but for its steps, is gone
             on from.
@@ -82,9 +90,9 @@ def run(
         if state["plan"] | {"steps": plan.steps} != asdict(plan):
             raise typer.BadParameter(f"{checkpoint} belongs to another plan: {state['plan']}; move it away")
         training.load(state)
-    batches = Batches(scenes, size=plan.batch, seed=plan.seed)
-    # A seed that no training uses: seeds are not negative, and a third number follows in every batch.
-    others = Batches(scenes, size=plan.batch, seed=2**32 + plan.seed, held_out=True)
+    batches = Batches(banks[0], size=plan.batch, seed=plan.seed)
+    # The same squares for every seed, so that runs can be compared.
+    others = Batches(banks[1], size=CHECK_SIZE, seed=0)
     checks = [others.batch(number) for number in range(CHECK_BATCHES)]
     recent: list[Losses] = []
     started = time.monotonic()

@@ -3,6 +3,9 @@
 import cv2
 import numpy as np
 
+from scripts.train.detector_bank import SIDE, Bank
+from scripts.train.detector_compose import Composer
+from scripts.train.label_squares import made
 from scripts.train.scenes import Scenes
 
 SPOTS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
@@ -30,4 +33,23 @@ def spotted_scenes(count: int = 20) -> Scenes:
         points=np.tile(POINTS, (count, 1, 1)),
         sources=np.array(["aaf", "celeba"] * (count // 2)),
         held_out=held_out,
+    )
+
+
+def bank_of(count: int, *, held_out: bool = False) -> Bank:
+    """Squares composed of such scenes, with the labels that these have."""
+    composer = Composer(spotted_scenes(), SIDE, held_out=held_out)
+    squares = [made(composer, None, [7, number]) for number in range(count)]
+    faces = [
+        np.concatenate([box, points.ravel()])
+        for square in squares
+        for box, points in zip(square.boxes, square.points, strict=True)
+    ]
+    ignored = [box for square in squares for box in square.ignored]
+    return Bank(
+        pictures=np.stack([square.picture for square in squares]),
+        faces=np.array(faces, np.float32).reshape(-1, 14),
+        starts=np.concatenate([[0], np.cumsum([len(square.boxes) for square in squares])]),
+        ignored=np.array(ignored, np.float32).reshape(-1, 4),
+        ignored_starts=np.concatenate([[0], np.cumsum([len(square.ignored) for square in squares])]),
     )

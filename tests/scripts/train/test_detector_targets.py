@@ -6,7 +6,7 @@ import pytest
 from scripts.train.detector_batches import Batches, collate
 from scripts.train.detector_compose import Square
 from scripts.train.detector_targets import BASES_PX, IGNORED, NOBODY, STRIDES, assign, layout
-from tests.scripts.train.detector_scenes import spotted_scenes
+from tests.scripts.train.detector_scenes import bank_of
 
 
 def square_with(*boxes: tuple[float, float, float, float], ignored: bool = False) -> Square:
@@ -66,9 +66,9 @@ def test_faces_of_a_batch_are_numbered_through() -> None:
 
 
 def test_training_that_goes_on_gets_the_batches_that_it_would_have_got() -> None:
-    batches = Batches(spotted_scenes(), size=2, seed=9)
-    whole = list(batches.since(0, 5))
-    rest = list(Batches(spotted_scenes(), size=2, seed=9).since(3, 5))
+    bank = bank_of(10)
+    whole = list(Batches(bank, size=2, seed=9).since(0, 5))
+    rest = list(Batches(bank, size=2, seed=9).since(3, 5))
     assert len(whole) == 5
     for one, other in zip(whole[3:], rest, strict=True):
         assert np.array_equal(one.pictures, other.pictures)

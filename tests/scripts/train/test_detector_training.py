@@ -18,10 +18,11 @@ from index.pack_manifest import DetectorManifest
 from scripts.train.detector_batches import Batches
 from scripts.train.detector_export import LARGEST_GAP, export_detector
 from scripts.train.detector_loss import Wanted, losses, overlap_and_distance
-from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded
-from scripts.train.detector_targets import layout
+from scripts.train.detector_net import SHAPES, Answers, DetectorNet, decoded, widened
+from scripts.train.detector_outputs import Agreement
+from scripts.train.detector_targets import BASES_PX, STRIDES, layout
 from scripts.train.detector_training import Plan, Training
-from tests.scripts.train.detector_scenes import spotted_scenes
+from tests.scripts.train.detector_scenes import bank_of
 
 PLAN = Plan(shape="compact", steps=6, batch=2, peak=1e-3, decay=0.01, seed=3)
 
@@ -32,7 +33,7 @@ def _one_thread() -> None:
 
 
 def trained(training: Training, until: int) -> list[float]:
-    batches = Batches(spotted_scenes(), size=PLAN.batch, seed=PLAN.seed)
+    batches = Batches(bank_of(12), size=PLAN.batch, seed=PLAN.seed)
     return [float(training.learn(batch).total()) for batch in batches.since(training.step, until)]
 
 
@@ -50,7 +51,7 @@ def test_training_taken_up_again_goes_on_as_if_never_stopped(tmp_path: Path) -> 
 
 
 def test_a_check_measures_shares() -> None:
-    batches = Batches(spotted_scenes(), size=6, seed=5, held_out=True)
+    batches = Batches(bank_of(12, held_out=True), size=12, seed=5)
     check = Training(PLAN, torch.device("cpu")).check([batches.batch(0)])
     assert check.found == 0  # Nothing is learned yet, and nobody is sure of anything.
     assert check.false == 0
@@ -89,7 +90,8 @@ def test_insightface_reads_from_the_exported_file_what_the_net_says(tmp_path: Pa
     square = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     scaled = (torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() - 127.5) / 128
     with torch.no_grad():
-        said = decoded(net(scaled), 320)
+        places = zip(STRIDES, BASES_PX, net(scaled), strict=True)
+        said = decoded([Agreement(stride, bases)(answers) for stride, bases, answers in places], 320)
     best = int(said.logits[0].argmax())
     path = tmp_path / "detector.onnx"
     assert export_detector(net, path) <= LARGEST_GAP
@@ -105,3 +107,37 @@ def test_insightface_reads_from_the_exported_file_what_the_net_says(tmp_path: Pa
     assert rows[0, :4] == pytest.approx([left, top, right - left, bottom - top], abs=0.05)
     assert rows[0, 4:14] == pytest.approx(said.points[0, best].flatten().numpy(), abs=0.05)
     assert len(layout(320).bases) == said.logits.shape[1]
+
+
+def test_neighbours_that_mean_the_same_face_agree_on_it_and_the_unsure_are_outvoted() -> None:
+    stride, bases = 16, (64.0, 120.0)
+    answers = torch.zeros(1, 30, 5, 5)
+    face = torch.tensor([10.0, 20, 70, 90, *range(20, 30)])  # A box and five points, in pixels.
+    outward = torch.tensor([-1.0, -1, 1, 1] + [1.0] * 10)
+    for row in range(5):
+        for column in range(5):
+            place = torch.tensor([column, row] * 7) * float(stride)
+            said = outward * (face - place) / bases[1]
+            answers[0, 6:10, row, column], answers[0, 20:30, row, column] = said[:4], said[4:]
+    answers[0, 1, 2, 2] = 5.0
+    agreed = Agreement(stride, bases)(answers)
+    assert torch.allclose(agreed[..., 1:4, 1:4], answers[..., 1:4, 1:4], atol=1e-4)
+    answers[0, 1] = -3.0
+    answers[0, 1, 2, 2] = 5.0
+    answers[0, 20:30, 2, 3] += 1.0  # An unsure neighbour, off by 120 pixels, moves the face by less than one.
+    assert float((Agreement(stride, bases)(answers) - agreed)[0, 20:30, 2, 2].abs().max()) < 1 / 120
+
+
+def test_a_wider_net_begins_by_answering_as_the_narrow_one_did() -> None:
+    torch.manual_seed(1)
+    narrow, wide = (DetectorNet(SHAPES[name]).eval() for name in ("compact", "wide"))
+    for module in narrow.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    wide.load_state_dict(widened(narrow.state_dict(), wide))
+    picture = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        for one, other in zip(narrow(picture), wide(picture), strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+    with pytest.raises(ValueError, match="too small"):
+        widened(wide.state_dict(), narrow)
