@@ -12,8 +12,8 @@ _AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 _AVX2 = frozenset({"avx2", "fma"})
 
 THREAD_TIMEOUT = "4"
-"""Idle OpenBLAS threads wait for 2 to this power clock cycles, its least, before they sleep; its default of 26
-keeps a processor busy for 26 ms after every product, half of what a whole check takes.
+"""Idle OpenBLAS threads wait for 2 to this power clock cycles, its least, before they sleep. Its default of
+26 keeps a processor busy for 26 ms after every product: half of what a whole check took.
 
 Source: OpenBLAS, `driver/others/blas_server.c`; measured with `oneperson benchmark checks`.
 """

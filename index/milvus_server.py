@@ -56,19 +56,23 @@ class MilvusServer:
             )
         return MilvusCollection(self._client, name, dimension=dimension, timeout_s=self.timeout_s)
 
-    def open(self, name: str, *, dimension: int) -> MilvusCollection:
+    def open(self, name: str, *, dimension: int | None) -> MilvusCollection:
         """Return a collection that is there, loaded.
+
+        Args:
+            name: Its name.
+            dimension: Length d of its vectors; None: whatever it is.
 
         Raises:
             BackendError: It is not there, holds other vectors, or the server failed.
         """
         with failing_closed("open a collection"):
             fields = self._client.describe_collection(name, timeout=self.timeout_s)["fields"]
-            dimensions = [field["params"]["dim"] for field in fields if field["name"] == "vector"]
-            if [int(found) for found in dimensions] != [dimension]:
+            (found,) = [int(field["params"]["dim"]) for field in fields if field["name"] == "vector"]
+            if found != (dimension or found):
                 raise BackendError(f"The collection {name} does not hold vectors of dimension {dimension}.")
             self._client.load_collection(name, timeout=self.timeout_s)
-        return MilvusCollection(self._client, name, dimension=dimension, timeout_s=self.timeout_s)
+        return MilvusCollection(self._client, name, dimension=found, timeout_s=self.timeout_s)
 
     def names(self, prefix: str) -> list[str]:
         """List the collections whose names begin so, in order.

@@ -24,6 +24,7 @@ from service.database import Database
 from service.engine import find_pack
 from service.galleries.calibrations import Calibrations
 from service.galleries.keeper import Keeper, from_database, gallery_place
+from service.galleries.switches import settings_in_force
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.settings import load_settings
 from service.tables import Person
@@ -49,11 +50,11 @@ def calibrate(
     settings = load_settings()
     stored = target_fpir is None or target_fpir == settings.target_fpir
     chosen = settings if target_fpir is None else settings.model_copy(update={"target_fpir": target_fpir})
-    pack = load_pack(find_pack(settings))
     codes = load_codes(settings.codes_file)
     console = Console()
     found = {}
     with prepared_database(settings) as database:
+        pack = load_pack(find_pack(settings_in_force(database, settings)))
         calibrations = Calibrations(database=database, settings=chosen, pack=pack)
         for name in (FLAGGED, REGISTERED):
             place = gallery_place(settings, name, contract_id=pack.contract_id, dimension=pack.dimension)

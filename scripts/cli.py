@@ -50,7 +50,7 @@ COMMANDS = (
         "rebuild", "scripts.rebuild:rebuild", "Write fresh generations of the galleries, verify and switch."
     ),
     Entry("evaluate", "scripts.evaluate:evaluate", "Measure a pack on labelled portraits."),
-    Entry("rollback", "scripts.rebuild:rollback", "Go back to the galleries' earlier generations."),
+    Entry("rollback", "scripts.rollback:rollback", "Go back to the galleries' earlier generations or pack."),
     Entry(
         "calibrate",
         "scripts.calibrate:calibrate",

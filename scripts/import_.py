@@ -26,6 +26,7 @@ from service.database import Database
 from service.encryption.opening import open_vault
 from service.engine import open_engine
 from service.errors import ServiceError, SettingsError
+from service.galleries.switches import settings_in_force
 from service.persons.service import Persons
 from service.portrait_store import PortraitStore
 from service.schema import prepare_schema
@@ -83,7 +84,7 @@ def _run(
     database = sealed_database(settings)
     prepare_schema(database)
     open_audit(database, settings)
-    engine = open_engine(settings)
+    engine = open_engine(settings_in_force(database, settings))
     store = PortraitStore(settings.portraits_dir, open_vault(database, settings))
     persons = Persons(database=database, engine=engine, store=store, settings=settings)
     run = ImportRun(database=database, engine=engine, persons=persons, settings=settings, folder=folder)

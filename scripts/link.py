@@ -14,6 +14,7 @@ from scripts.progress import progress
 from scripts.storage import prepared_database
 from service.engine import find_pack
 from service.galleries.keeper import IncompleteError
+from service.galleries.switches import settings_in_force
 from service.settings import load_settings
 from service.sweeps.pairs import Comparison, all_steps, find_pairs, forget, plan
 from service.sweeps.service import FoundPair, Opened, describe, open_cases
@@ -47,9 +48,9 @@ def link(
     """
     console = Console()
     settings = load_settings()
-    pack = load_pack(find_pack(settings))
     folder = settings.data_dir / "sweeps"
     with prepared_database(settings) as database:
+        pack = load_pack(find_pack(settings_in_force(database, settings)))
         try:
             comparisons = plan(database, settings, pack, threshold=threshold)
             with progress("Comparing blocks", all_steps(comparisons)) as shown:

@@ -1,4 +1,4 @@
-"""`oneperson rebuild` and `oneperson rollback`: fresh generations, and the way back."""
+"""`oneperson rebuild`: fresh generations, with another pack if asked, which running services take over."""
 
 import csv
 from collections.abc import Callable
@@ -9,18 +9,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from index.errors import BackendError, GenerationError
-from index.pack import Pack, load_pack
+from index.errors import BackendError, GenerationError, PackError
+from index.pack import MANIFEST_NAME, Pack, load_pack, read_manifest
 from scripts.progress import progress
 from scripts.storage import prepared_database
-from service.audit.service import AuditKind, record
-from service.auth.service import SYSTEM
 from service.database import Database
 from service.encryption.vault import vault_of
 from service.engine import find_pack
 from service.errors import SettingsError
-from service.galleries.backends import backend_of
-from service.galleries.keeper import IncompleteError, gallery_place
+from service.galleries.keeper import IncompleteError
 from service.galleries.rebuild import (
     Advance,
     Encoded,
@@ -30,9 +27,12 @@ from service.galleries.rebuild import (
     encode_with,
     write_generations,
 )
-from service.persons.enrolment import FLAGGED, REGISTERED
+from service.galleries.switches import announce, settings_in_force
 from service.portrait_store import PortraitStore
 from service.settings import Settings, load_settings
+
+ATTEMPTS = 5
+"""Times that what was enrolled since is encoded, too, before the rebuild gives up: each is shorter."""
 
 Encoding = Callable[[Advance], Encoded]
 """Encodes what is missing, telling how far it has come."""
@@ -66,16 +66,22 @@ def rebuild(
 ) -> None:
     """Re-encode what the pack has not encoded yet, write fresh generations, verify, and switch.
 
-    Stopped in the middle, the same command goes on where it was. The service may run meanwhile.
+    Running services go on meanwhile with what they have, and then take over pack and generations
+    without refusing anybody. Stopped in the middle, the same command goes on where it was.
     """
     console = Console()
-    settings = _with_pack(load_settings(), pack)
-    loaded = load_pack(find_pack(settings))
+    configured = load_settings()
     try:
-        with prepared_database(settings) as database:
+        with prepared_database(configured) as database:
+            before = settings_in_force(database, configured)
+            settings = before if pack is None else with_pack(configured, pack)
+            loaded = load_pack(find_pack(settings))
             encode = _encoding(engine, database, settings, loaded, ray_address)
-            _tell(console, _encoded(database, loaded, encode), report)
-            written = write_generations(database, settings, loaded, activate=activate)
+            written = _written(
+                console, database, settings, pack=loaded, encode=encode, report=report, activate=activate
+            )
+            if activate:
+                switch_to(database, configured, loaded, name=settings.pack, before=before)
     except KeyboardInterrupt:
         console.print("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
@@ -86,35 +92,74 @@ def rebuild(
         console.print(f"{gallery}: {generation} {'is current' if activate else 'is ready, not switched to'}")
     if not written:
         console.print("The galleries are empty; there is nothing to write.")
-    if pack is not None and activate and pack != load_settings().pack:
-        console.print(f"Set ONEPERSON_PACK={pack} and restart the service to search with this pack.")
+    if activate:
+        console.print("Running services take it over within seconds; /readyz names their pack.")
+    if activate and settings.pack != configured.pack:
+        console.print(
+            f"The pack '{loaded.name}' stays in force, also after a restart, until ONEPERSON_PACK is changed "
+            "or 'oneperson rollback' goes back."
+        )
 
 
-def rollback(pack: PackOption = None) -> None:
-    """Go back to each gallery's generation before the current one; later changes are replayed on it."""
-    console = Console()
-    settings = _with_pack(load_settings(), pack)
-    loaded = load_pack(find_pack(settings))
-    done = {}
-    backend = backend_of(settings)
-    with prepared_database(settings) as database:
-        for name in (FLAGGED, REGISTERED):
-            place = gallery_place(settings, name, contract_id=loaded.contract_id, dimension=loaded.dimension)
-            try:
-                with database.read() as session:
-                    done[name] = backend.roll_back(session, place)
-            except GenerationError:
-                console.print(f"{name}: there is no earlier generation.")
-                continue
-            console.print(f"{name}: {done[name]} is current. Restart the service to load it.")
-        if not done:
-            raise typer.Exit(1)
-        with database.write() as session:
-            record(session, AuditKind.GALLERY_ROLLED_BACK, actor=SYSTEM, generations=done)
+def switch_to(
+    database: Database,
+    configured: Settings,
+    pack: Pack,
+    *,
+    name: str,
+    before: Settings,
+    undoes: int | None = None,
+) -> None:
+    """Announce to every running service what it is to take over.
+
+    Args:
+        database: The truth.
+        configured: The settings as the environment gives them.
+        pack: Whose generations were activated.
+        name: How `ONEPERSON_PACK` would name it.
+        before: The settings with the pack in force until now.
+        undoes: The switch that this one takes back.
+    """
+    try:
+        contract_before = read_manifest(find_pack(before)).contract_id
+    except (SettingsError, PackError):
+        contract_before = ""  # It is gone, so there is no way back to it.
+    with database.write() as session:
+        announce(session, configured, pack, name=name, contract_before=contract_before, undoes=undoes)
 
 
-def _with_pack(settings: Settings, pack: str | None) -> Settings:
-    return settings if pack is None else settings.model_copy(update={"pack": pack})
+def _written(
+    console: Console,
+    database: Database,
+    settings: Settings,
+    *,
+    pack: Pack,
+    encode: Encoding,
+    report: Path | None,
+    activate: bool,
+) -> dict[str, str]:
+    """Encode what is missing, and what a running service enrols meanwhile, and write the generations.
+
+    Raises:
+        IncompleteError: Portraits could not be encoded, or they are enrolled faster than encoded.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        encoded = _encoded(database, pack, encode)
+        if attempt == 1 or encoded.done or encoded.failures:
+            _tell(console, encoded, report)
+        try:
+            return write_generations(database, settings, pack, activate=activate)
+        except IncompleteError:
+            if encoded.failures or attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def with_pack(settings: Settings, pack: str) -> Settings:
+    """Return the settings with another pack: a name, or a folder by its whole path."""
+    folder = Path(pack)
+    named = str(folder.absolute()) if (folder / MANIFEST_NAME).is_file() else pack
+    return settings.model_copy(update={"pack": named})
 
 
 def _encoding(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import copy_context
+from copy import copy
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,15 +56,19 @@ class Engine:
         """
         self.pack = pack
         self.extractor = Extractor(pack)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
-        self._slots = threading.BoundedSemaphore(threads + queue_limit)
-        self._lock = threading.Lock()
-        self._pending = 0
+        self._jobs = _Jobs(threads, queue_limit)
+
+    def with_pack(self, pack: Pack) -> "Engine":
+        """Return an engine for another pack that shares this one's threads and queue."""
+        engine = copy(self)
+        engine.pack = pack
+        engine.extractor = Extractor(pack)
+        return engine
 
     @property
     def pending(self) -> int:
         """Number of jobs that run or wait."""
-        return self._pending
+        return self._jobs.pending
 
     def run(self, job: Callable[[], Result], *, timeout_s: float) -> Result:
         """Run a job in the pool and wait for it.
@@ -73,13 +78,38 @@ class Engine:
             SearchTimeoutError: It did not finish in time; if it has not begun it never will.
         """
         with timed("wait"):
-            return self._run(job, timeout_s=timeout_s)
+            return self._jobs.run(job, timeout_s=timeout_s)
 
-    def _run(self, job: Callable[[], Result], *, timeout_s: float) -> Result:
+    def extract(self, data: bytes, *, timeout_s: float) -> Extraction:
+        """Decode, judge and encode one portrait in the pool.
+
+        Raises:
+            PortraitError: Not an acceptable picture.
+            OverloadedError: The queue is full.
+            SearchTimeoutError: It did not finish in time.
+        """
+        return self.run(lambda: self.extractor.extract(data), timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """Wait for running jobs and stop, whichever engine's; waiting ones are dropped."""
+        self._jobs.close()
+
+
+class _Jobs:
+    """The threads and the bounded queue before them."""
+
+    def __init__(self, threads: int, queue_limit: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="engine")
+        self._slots = threading.BoundedSemaphore(threads + queue_limit)
+        self._lock = threading.Lock()
+        self.pending = 0
+
+    def run(self, job: Callable[[], Result], *, timeout_s: float) -> Result:
+        """Run a job in a thread and wait for it, see `Engine.run`."""
         if not self._slots.acquire(blocking=False):
             raise OverloadedError("Too many portraits are waiting; try again in a moment.")
         with self._lock:
-            self._pending += 1
+            self.pending += 1
         try:
             # In the request's own context: its number in the log, and its times.
             future = self._pool.submit(copy_context().run, job)
@@ -97,16 +127,6 @@ class Engine:
             future.cancel()
             raise SearchTimeoutError("The search took too long; nothing was decided, try again.") from error
 
-    def extract(self, data: bytes, *, timeout_s: float) -> Extraction:
-        """Decode, judge and encode one portrait in the pool.
-
-        Raises:
-            PortraitError: Not an acceptable picture.
-            OverloadedError: The queue is full.
-            SearchTimeoutError: It did not finish in time.
-        """
-        return self.run(lambda: self.extractor.extract(data), timeout_s=timeout_s)
-
     def close(self) -> None:
         """Wait for running jobs and stop; waiting ones are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -116,7 +136,7 @@ class Engine:
 
     def _release(self) -> None:
         with self._lock:
-            self._pending -= 1
+            self.pending -= 1
         self._slots.release()
 
 

@@ -29,6 +29,7 @@ from service.findings import Finding
 from service.galleries import repository
 from service.galleries.keeper import GalleryPlace, gallery_place, generation_cipher
 from service.galleries.service import NAMES
+from service.galleries.switches import in_force
 from service.schema import is_known, newest_revision
 from service.settings import Settings
 
@@ -48,12 +49,8 @@ def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     """
     yield _tried("disk", lambda: _disk(settings))
     yield _threads(settings)
-    manifest: PackManifest | None = None
-    try:
-        manifest = verify_pack(find_pack(settings))
-        yield Finding("pack", True, f"{manifest.name} {manifest.version}, {manifest.licence}; files verified")
-    except (SettingsError, OnePersonError) as error:
-        yield Finding("pack", False, str(error), "add or repair it with 'oneperson pack add'")
+    found, manifest = _pack(settings, "pack")
+    yield found
     yield from _stored(settings, manifest, deep=deep)
 
 
@@ -80,6 +77,10 @@ def _stored(settings: Settings, manifest: PackManifest | None, *, deep: bool) ->
         with database.read() as session:
             if encryption_state(session) is not None:
                 yield _tried("templates", lambda: _templates(session))
+            switched = in_force(session, settings).settings
+            if switched.pack != settings.pack:
+                found, manifest = _pack(switched, "pack in force")
+                yield found
             if manifest is not None:
                 yield from (_gallery(session, settings, manifest, name) for name in NAMES)
             yield from _tried_all("files", lambda: file_findings(session, settings))
@@ -91,6 +92,15 @@ def _stored(settings: Settings, manifest: PackManifest | None, *, deep: bool) ->
         yield Finding("database", False, error.detail, "look at the database's log")
     finally:
         database.close()
+
+
+def _pack(settings: Settings, part: str) -> tuple[Finding, PackManifest | None]:
+    try:
+        manifest = verify_pack(find_pack(settings))
+    except (SettingsError, OnePersonError) as error:
+        return Finding(part, False, str(error), "add or repair it with 'oneperson pack add'"), None
+    detail = f"{manifest.name} {manifest.version}, {manifest.licence}; files verified"
+    return Finding(part, True, detail), manifest
 
 
 def _tried(part: str, look: Callable[[], Finding]) -> Finding:

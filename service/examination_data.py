@@ -11,6 +11,7 @@ from service.database import Database
 from service.encryption.vault import vault_of
 from service.erasures import ErasureListError, Erasures, unwritten
 from service.findings import Finding
+from service.retention.collections import stale_collections
 from service.retention.due import Cutoffs, overdue
 from service.retention.generations import stale_generations
 from service.settings import Settings
@@ -57,11 +58,12 @@ def damage_finding(database: Database, settings: Settings) -> Finding:
 
 def generation_finding(session: Session, settings: Settings) -> Finding:
     """Look for templates of erased persons in the generations on disk."""
-    stale = list(stale_generations(session, settings))
-    gone = sum(one.references for one in stale)
-    if not stale:
+    held = [one.references for one in stale_generations(session, settings)]
+    held += [one.references for one in stale_collections(session, settings)]
+    gone = sum(held)
+    if not held:
         return Finding("erased templates", True, "no generation holds a template that was erased")
-    detail = f"{len(stale)} generations hold {gone} templates that were erased since"
+    detail = f"{len(held)} generations hold {gone} templates that were erased since"
     within = f"the service deletes them within {settings.generation_hours:g} hours"
     return Finding("erased templates", True, detail, f"{within}; 'oneperson retention run' does it now")
 

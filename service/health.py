@@ -120,9 +120,10 @@ class Readiness:
 
     def _pack(self) -> Part:
         pack = self._state.engine.pack
-        return Part(
-            ready=True, detail=f"{pack.name} {pack.manifest.version}, contract {pack.contract_id[:16]}"
-        )
+        detail = f"{pack.name} {pack.manifest.version}, contract {pack.contract_id[:16]}"
+        switching = getattr(self._state, "switching", None)
+        waiting = "" if switching is None else switching.waiting
+        return Part(ready=True, detail=f"{detail}; {waiting}" if waiting else detail)
 
     def _portrait_store(self) -> Part:
         self._state.portrait_store.check_writable()

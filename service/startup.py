@@ -15,10 +15,8 @@ from service.clock import ClockWatch, last_recorded
 from service.codes import load_codes
 from service.encryption.blobs import BlobStore
 from service.encryption.opening import open_vault
-from service.engine import open_engine
 from service.errors import SettingsError, StorageUnavailableError
 from service.galleries.mending import Mending
-from service.galleries.service import Galleries
 from service.health import readiness_worker
 from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
@@ -26,6 +24,7 @@ from service.retention.service import Retention
 from service.schema import prepare_schema
 from service.settings import Settings
 from service.statistics.closing import closing_worker
+from service.switching import Switching, open_line
 from service.workers import Worker, Workers
 
 UNFINISHED_S = 3600.0
@@ -60,10 +59,10 @@ def opened(app: FastAPI) -> Iterator[None]:
         with suppress(StorageUnavailableError):  # The readiness report tells of it.
             app.state.portrait_store.check_writable()
         app.state.evidence_store = BlobStore(settings.evidence_dir, vault, kind="evidence")
-        app.state.engine = engine = open_engine(settings)
-        stack.callback(engine.close)
-        app.state.galleries = galleries = Galleries(database=database, settings=settings, pack=engine.pack)
-        galleries.open()
+        line = open_line(app)
+        stack.callback(line.engine.close)
+        line.galleries.open()
+        line.galleries.calibrate()
         app.state.workers = workers = Workers()
         stack.callback(workers.stop)
         app.state.key_usage = usage = KeyUsage(database)
@@ -74,8 +73,10 @@ def opened(app: FastAPI) -> Iterator[None]:
         workers.start(Retention(database, settings, clock=clock).worker)
         workers.start(Mending(app).worker)
         workers.start(readiness_worker(app))
+        app.state.switching = switching = Switching(app)
+        workers.start(switching.worker)
         app.state.is_open = True
-        log.info("started", pack=engine.pack.name, database=database.engine.dialect.name)
+        log.info("started", pack=line.engine.pack.name, database=database.engine.dialect.name)
         try:
             yield
         finally:

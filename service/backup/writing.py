@@ -35,6 +35,7 @@ from service.encryption.keys import KeyRing, MasterKey
 from service.encryption.vault import vault_of
 from service.engine import find_pack
 from service.errors import StorageUnavailableError
+from service.galleries.switches import in_force
 from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Attachment, Check, DataKey, EncryptionState, Erasure, Portrait, now
@@ -145,7 +146,8 @@ class Backups:
         self, file: BinaryIO, result: Backup, *, weights: bool, advance: Advance
     ) -> tuple[SealedWriter, dict[str, int]]:
         with self._database.read() as session:
-            writer = self._begin(session, file, weights=weights)
+            directory = find_pack(in_force(session, self._settings).settings)
+            writer = self._begin(session, file, directory, weights=weights)
             locations, counts = _write_tables(session, writer, advance)
             highest_key = session.scalar(select(func.max(DataKey.number))) or 0
             highest_erasure = session.scalar(select(func.max(Erasure.id))) or 0
@@ -157,14 +159,15 @@ class Backups:
         with suppress(FileNotFoundError):
             write_item(writer, ANCHORS, anchors.read_bytes())
         if weights:
-            _write_weights(writer, find_pack(self._settings))
+            _write_weights(writer, directory)
         write_item(writer, END, rows=counts, files=result.files)
         writer.finish()
         return writer, counts
 
-    def _begin(self, session: Session, file: BinaryIO, *, weights: bool) -> SealedWriter:
+    def _begin(
+        self, session: Session, file: BinaryIO, directory: Path, *, weights: bool
+    ) -> SealedWriter:
         state, head = session.scalars(select(EncryptionState)).one(), read_head(session)
-        directory = find_pack(self._settings)
         pack, revision, made_at = read_manifest(directory), self._database.revision(), now().isoformat()
         writer = SealedWriter(
             file,

@@ -29,6 +29,7 @@ from service.errors import (
 from service.metrics import Metrics
 from service.portrait_input import decode_base64
 from service.problems import responses_for
+from service.switching import Line
 
 COMMON = (UnauthenticatedError, ForbiddenError, InvalidRequestError, DatabaseUnavailableError)
 
@@ -38,14 +39,15 @@ router = APIRouter(prefix="/v1/checks", tags=["checks"])
 def checks(request: Request) -> Checks:
     """Return the service over the application's collaborators."""
     state = request.app.state
+    line: Line = state.line  # Once: it may be another one the next moment.
     search = ProbeSearch(
         database=state.database,
-        engine=state.engine,
-        galleries=state.galleries,
+        engine=line.engine,
+        galleries=line.galleries,
         codes=state.codes,
         settings=state.settings,
     )
-    manifest = state.engine.pack.manifest
+    manifest = line.engine.pack.manifest
     return Checks(
         database=state.database,
         search=search,

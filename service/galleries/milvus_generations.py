@@ -11,7 +11,7 @@ nothing is missing is checked against the database's own count.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import structlog
 from sqlalchemy.orm import Session
@@ -140,6 +140,63 @@ class MilvusGenerations:
                 return name
         raise GenerationError(f"The gallery '{place.name}' has no earlier generation to go back to.")
 
+    def settled(self, session: Session, gallery: str, *, contract_id: str) -> Iterator[str]:
+        """Yield the collections of every pack; the one that is served only when it is up to date.
+
+        Args:
+            session: A view.
+            gallery: Whose.
+            contract_id: Of the pack in force, whose current collection is served.
+
+        Raises:
+            BackendError: The server failed.
+        """
+        served = self.served(session, gallery, contract_id=contract_id)
+        head = repository.heads(session).get(gallery, 0)
+        for name in self._of_gallery(session, gallery):
+            if name != served or self.server.open(name, dimension=None).position() == head:
+                yield name
+
+    def served(self, session: Session, gallery: str, *, contract_id: str) -> str | None:
+        """Return the collection that is searched with a pack, None where there is none.
+
+        Raises:
+            BackendError: The server failed.
+        """
+        alias = _alias(session, gallery, contract_id)
+        return self.server.resolve(alias, among=self._collections(alias))
+
+    def held(self, name: str) -> set[int]:
+        """Return the references in a collection.
+
+        Raises:
+            BackendError: The server failed.
+        """
+        pages = self.server.open(name, dimension=None).pages(vectors=False)
+        return {int(row["reference_id"]) for page in pages for row in page}
+
+    def erase(self, name: str, reference_ids: Collection[int]) -> None:
+        """Delete references from a collection that nobody brings up to date, and free their bytes.
+
+        Raises:
+            BackendError: The server failed; some of them may be gone.
+        """
+        self.server.open(name, dimension=None).delete(sorted(reference_ids))
+        self.compact(name)
+
+    def compact(self, name: str) -> None:
+        """Have the server write a collection's files anew without what was deleted.
+
+        Raises:
+            BackendError: The server failed.
+        """
+        self.server.open(name, dimension=None).compact()
+
+    def _of_gallery(self, session: Session, gallery: str) -> list[str]:
+        """Return the collections that hold a gallery of this database, of any pack."""
+        form = re.compile(rf"oneperson_{gallery}_[0-9a-f]{{16}}_{_mark(session, gallery)}_\d{{8}}")
+        return [name for name in self.server.names(f"oneperson_{gallery}_") if form.fullmatch(name)]
+
     def _current(self, session: Session, place: GalleryPlace) -> Keeper | None:
         """Return the alias's collection brought up to date, or None where there is none.
 
@@ -179,8 +236,15 @@ class MilvusGenerations:
 
 def alias_of(session: Session, place: GalleryPlace) -> str:
     """Return the alias of a gallery: another pack or another database has another one."""
-    epoch = re.sub(r"\W", "", repository.epoch(session, place.name))
-    return f"oneperson_{place.name}_{place.contract_id[:16]}_{epoch}"
+    return _alias(session, place.name, place.contract_id)
+
+
+def _alias(session: Session, gallery: str, contract_id: str) -> str:
+    return f"oneperson_{gallery}_{contract_id[:16]}_{_mark(session, gallery)}"
+
+
+def _mark(session: Session, gallery: str) -> str:
+    return re.sub(r"\W", "", repository.epoch(session, gallery))
 
 
 def number_of(name: str) -> int:

@@ -167,9 +167,13 @@ def encode_with(engine: Engine, database: Database, *, pack: Pack, advance: Adva
     Raises:
         EngineError: The engine failed; what it had answered before is stored.
     """
+    _discard_damaged(database, pack)
+    return encode_unencoded(engine, database, pack=pack, advance=advance)
+
+
+def encode_unencoded(engine: Engine, database: Database, *, pack: Pack, advance: Advance) -> Encoded:
+    """Encode every enrolled portrait that the pack has not encoded yet; see `encode_with`."""
     encoded = Encoded()
-    with database.write() as session:
-        repository.discard_damaged(session, pack.contract_id, pack.dimension)
     for tasks in _windows(database, pack.contract_id, engine.window):
         for results in engine(tasks):
             _store(database, pack, results, encoded)
@@ -214,19 +218,30 @@ def write_generations(
     return written
 
 
+def _discard_damaged(database: Database, pack: Pack) -> None:
+    """Delete damaged templates; all are looked at in a view, so that nobody who writes has to wait."""
+    with database.read() as session:
+        damaged = repository.damaged_templates(session, pack.contract_id, pack.dimension)
+    if damaged:
+        with database.write() as session:
+            repository.discard_damaged(session, damaged, pack.contract_id, pack.dimension)
+
+
 def _windows(database: Database, contract_id: str, size: int) -> Iterator[list[Task]]:
     after = 0
     while True:
         with database.read() as session:
             rows = repository.portraits_without_template(session, contract_id, after=after, limit=size)
-            tasks = [
-                Task(row.person_id, row.reference_id, row.location, np.array(row.landmarks, np.float32))
-                for row in rows
-            ]
+            tasks = list(map(task_of, rows))
         if not tasks:
             return
         yield tasks
         after = tasks[-1].reference_id
+
+
+def task_of(row: repository.Unencoded) -> Task:
+    """Make a task of what the database tells of a portrait."""
+    return Task(row.person_id, row.reference_id, row.location, np.array(row.landmarks, np.float32))
 
 
 def encode(extractor: Extractor, store: PortraitStore, task: Task) -> Result:

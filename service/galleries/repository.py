@@ -1,11 +1,12 @@
 """Queries behind the galleries: heads, changes, whole contents, calibration records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Exists, Row, Select, func, insert, select, update
+from sqlalchemy import Exists, Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from index.types import Reference, References, Vectors
@@ -227,8 +228,8 @@ def template(session: Session, reference_id: int, contract_id: str) -> bytes | N
     return opened_template(vault_of(session), reference_id, contract_id, row.vector)
 
 
-def discard_damaged(session: Session, contract_id: str, dimension: int) -> int:
-    """Delete a pack's templates that are damaged, so that they are made again, and count them."""
+def damaged_templates(session: Session, contract_id: str, dimension: int) -> list[int]:
+    """List the references whose template of a pack is damaged."""
     query = select(Template.reference_id, Template.vector).where(Template.contract_id == contract_id)
     vault = vault_of(session)
     damaged: list[int] = []
@@ -236,9 +237,17 @@ def discard_damaged(session: Session, contract_id: str, dimension: int) -> int:
         opened = opened_templates(vault, contract_id, ((row[0], row[1]) for row in rows))
         sound = are_templates(opened, dimension)
         damaged += [row[0] for row, is_sound in zip(rows, sound, strict=True) if not is_sound]
-    for reference_id in damaged:
-        session.delete(session.get_one(Template, (reference_id, contract_id)))
-    return len(damaged)
+    return damaged
+
+
+def discard_damaged(
+    session: Session, reference_ids: Collection[int], contract_id: str, dimension: int
+) -> None:
+    """Delete those of some templates that are damaged still, so that they are made again."""
+    for reference_id in reference_ids:
+        vector = template(session, reference_id, contract_id)
+        if vector is not None and not is_template(vector, dimension):
+            session.delete(session.get_one(Template, (reference_id, contract_id)))
 
 
 def _enrolled(gallery: str, contract_id: str) -> Select[int, int, str | None, date | None, bytes]:
@@ -262,9 +271,34 @@ def count_portraits(session: Session, gallery: str) -> int:
     return session.scalar(query) or 0
 
 
+class Unencoded(NamedTuple):
+    """An enrolled portrait that a pack has not encoded."""
+
+    person_id: str
+    reference_id: int
+    location: str
+    landmarks: list[list[float]]
+
+
+def unencoded_among(session: Session, reference_ids: Collection[int], contract_id: str) -> list[Unencoded]:
+    """Return those of some references that are enrolled and encoded, but by other packs only.
+
+    One without any template has lost it, which nobody should make up for unasked.
+    """
+    query = (
+        select(Person.person_id, Portrait.reference_id, Portrait.location, Portrait.landmarks)
+        .join(Person, Person.key == Portrait.person_key)
+        .where(Portrait.reference_id.in_(reference_ids), Person.gallery.is_not(None))
+        .where(~_has_template(contract_id))
+        .where(select(Template.reference_id).where(Template.reference_id == Portrait.reference_id).exists())
+        .order_by(Portrait.reference_id)
+    )
+    return [Unencoded(*row) for row in session.execute(query)]
+
+
 def portraits_without_template(
     session: Session, contract_id: str, *, after: int, limit: int
-) -> Sequence[Row[str, int, str, list[list[float]]]]:
+) -> list[Unencoded]:
     """List person_id, reference_id, location and landmarks of enrolled portraits not encoded by a pack.
 
     Args:
@@ -281,7 +315,7 @@ def portraits_without_template(
         .order_by(Portrait.reference_id)
         .limit(limit)
     )
-    return session.execute(query).all()
+    return [Unencoded(*row) for row in session.execute(query)]
 
 
 def unencoded(session: Session, gallery: str, contract_id: str) -> set[int]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from index.calibration import Calibration
+from index.calibration import MIN_PERSONS, Calibration
 from index.errors import BackendError
 from index.pack import Pack
 from index.types import Candidate, Vectors
@@ -18,6 +19,7 @@ from service.errors import GalleryNotReadyError
 from service.galleries import repository
 from service.galleries.backends import backend_of
 from service.galleries.calibrations import Calibrated, Calibrations
+from service.galleries.completing import Completing
 from service.galleries.keeper import (
     GalleryPlace,
     Keeper,
@@ -81,14 +83,18 @@ class Galleries:
     sees one gallery before and another after the same change.
     """
 
-    def __init__(self, *, database: Database, settings: Settings, pack: Pack) -> None:
+    def __init__(
+        self, *, database: Database, settings: Settings, pack: Pack, completing: Completing | None = None
+    ) -> None:
         """Prepare; `open` loads.
 
         Args:
             database: The truth.
             settings: Backend, folders, target false-alarm rate.
             pack: Whose templates are compared.
+            completing: Encodes what another process enrolled with another pack; None: nothing does.
         """
+        self._completing = completing
         self._database = database
         self._settings = settings
         self._pack = pack
@@ -159,8 +165,8 @@ class Galleries:
             if all(self._is_at(name, heads.get(name, 0)) for name in self._keepers):
                 return
         try:
-            with self._catching_up, self._database.read() as session:
-                self._catch_up_from(session)
+            with self._catching_up:
+                self._catch_up()
         except BackendError as error:
             raise GalleryNotReadyError(f"The galleries cannot be brought up to date. {error}") from error
 
@@ -171,6 +177,29 @@ class Galleries:
     def states(self) -> list[GalleryState]:
         """Tell of every gallery whether it can answer."""
         return [self._state(name) for name in NAMES]
+
+    def calibrate(self) -> None:
+        """Calibrate the galleries that can be measured, where need be, before a search would wait for it."""
+        for keeper in list(self._keepers.values()):
+            if not keeper.unencoded and keeper.gallery.person_count >= MIN_PERSONS:
+                with suppress(GalleryNotReadyError):
+                    self._calibrations.current(keeper)
+
+    def _catch_up(self) -> None:
+        with self._database.read() as session:
+            self._catch_up_from(session)
+        if self._complete():
+            with self._database.read() as session:
+                self._catch_up_from(session)
+
+    def _complete(self) -> bool:
+        """Have the few portraits encoded that a gallery lacks; tell whether any were."""
+        completing = self._completing
+        if completing is None:
+            return False
+        lacking = {name: keeper.unencoded for name, keeper in self._keepers.items() if keeper.unencoded}
+        done = [completing.complete(name, unencoded) for name, unencoded in lacking.items()]
+        return any(done)
 
     def _catch_up_from(self, session: Session) -> None:
         heads = repository.heads(session)
@@ -186,10 +215,11 @@ class Galleries:
     def _changes(self, session: Session, keeper: Keeper, head: int) -> list[Change] | Keeper:
         """Return what a gallery has missed: the changes, or where those do not do, a new one."""
         place = keeper.place
-        if keeper.unencoded and self._may_be_complete(session, keeper):
-            return self._backend.from_database(session, place)
         if keeper.position <= head:
             changes = missed_changes(session, keeper)
+            made = {change.reference_id for change in changes}
+            if keeper.unencoded - made and self._may_be_complete(session, keeper):
+                return self._backend.from_database(session, place)
             if len(changes) == head - keeper.position:
                 return changes
             log.warning("change-log-has-a-gap", gallery=place.name, position=keeper.position, head=head)

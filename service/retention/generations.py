@@ -27,6 +27,7 @@ from service.errors import ServiceError, SettingsError
 from service.galleries import repository
 from service.galleries.backends import backend_of
 from service.galleries.keeper import GalleryPlace, gallery_place
+from service.galleries.switches import settings_in_force
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.settings import Settings
 from service.tables import GalleryChange, Person, Portrait
@@ -59,7 +60,7 @@ def stale_generations(session: Session, settings: Settings) -> Iterator[StaleGen
         for directory in _folders(settings, name):
             for path in generations(directory):
                 if present is None:
-                    present = _present(session, name)
+                    present = present_references(session, name)
                 gone = _gone(session, path, name, present)
                 if gone is None or gone:
                     yield StaleGeneration(name, path, gone or 0)
@@ -108,7 +109,8 @@ def _folders(settings: Settings, name: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _present(session: Session, name: str) -> Set[int]:
+def present_references(session: Session, name: str) -> Set[int]:
+    """Return the references that belong into a gallery according to the database."""
     query = select(Portrait.reference_id).join(Person, Person.key == Portrait.person_key)
     return set(session.scalars(query.where(Person.gallery == name)))
 
@@ -142,7 +144,7 @@ def _replace_current(database: Database, settings: Settings, stale: Set[Path]) -
     if settings.gallery_backend == "milvus":
         return
     try:
-        pack = read_pack(find_pack(settings))
+        pack = read_pack(find_pack(settings_in_force(database, settings)))
     except (SettingsError, OnePersonError) as error:
         log.warning("no fresh generation", reason=type(error).__name__)
         return

@@ -19,6 +19,7 @@ from service.erasures import Erasures
 from service.errors import StorageUnavailableError
 from service.portrait_store import PortraitStore
 from service.retention import due
+from service.retention.collections import purge_collections
 from service.retention.due import Cutoffs
 from service.retention.generations import cut_changes, purge
 from service.review.attachments import forget_files
@@ -94,11 +95,12 @@ class Retention:
             return True
         self._next_at = at + EVERY_S
         if at >= self._purge_at:
-            self._purge_at = at + self._settings.generation_hours * 3600 / 2  # Twice within the time allowed.
             purge(self._database, self._settings)
             with self._database.write() as session:
                 cut_changes(session, self._settings)
             self._archive(ARCHIVE_AFTER)
+            purge_collections(self._database, self._settings)  # Last: a server that is away holds up nothing.
+            self._purge_at = at + self._settings.generation_hours * 3600 / 2  # Twice within the time allowed.
         return False
 
     def run(self) -> dict[str, int]:
@@ -112,6 +114,7 @@ class Retention:
             if not any(count >= BATCH for count in counts.values()):
                 break
         total["generations"] = purge(self._database, self._settings)
+        total["generations"] += purge_collections(self._database, self._settings)
         with self._database.write() as session:
             total["gallery changes"] = cut_changes(session, self._settings)
         total["audit events"] = self._archive(timedelta(0))

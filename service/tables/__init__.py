@@ -9,7 +9,7 @@ from service.tables.check import Check, CheckSearch
 from service.tables.desk import Appeal, Attachment, Draft
 from service.tables.encryption import DataKey, EncryptionState
 from service.tables.erasure import Erasure
-from service.tables.gallery import CalibrationRecord, GalleryChange, GalleryHead
+from service.tables.gallery import CalibrationRecord, GalleryChange, GalleryHead, PackSwitch
 from service.tables.look import CaseLook
 from service.tables.notice import Notice, NoticeDelivery, NoticeTarget
 from service.tables.person import Person, Portrait, Template
@@ -47,6 +47,7 @@ __all__ = [
     "NoticeDelivery",
     "NoticeTarget",
     "Officer",
+    "PackSwitch",
     "PageSession",
     "Person",
     "PersonFlagEvent",

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.tables.base import Base, UtcDateTime, now
+from service.tables.base import Base, BigKey, UtcDateTime, now
 
 
 class GalleryHead(Base):
@@ -34,6 +34,26 @@ class GalleryChange(Base):
     kind: Mapped[str] = mapped_column(String(8))
     reference_id: Mapped[int] = mapped_column(BigInteger)
     person_key: Mapped[int] = mapped_column(BigInteger)
+
+
+class PackSwitch(Base):
+    """One activation of a pack's generations, which every running service takes over.
+
+    It holds as long as `ONEPERSON_PACK` says what it said then (`configured`); packs are named as that
+    setting names them. A rollback is one more switch, and says which one it takes back.
+    """
+
+    __tablename__ = "pack_switches"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    configured: Mapped[str] = mapped_column(String(1024))
+    pack: Mapped[str] = mapped_column(String(1024))
+    contract_id: Mapped[str] = mapped_column(String(64))
+    pack_before: Mapped[str] = mapped_column(String(1024))
+    contract_before: Mapped[str] = mapped_column(String(64))
+    undoes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class CalibrationRecord(Base):

@@ -198,7 +198,7 @@ def test_rollback_goes_back_as_far_as_there_are_generations(
     operator.types("rebuild")
     done = operator.types("rollback")
     assert done.code == 0, done.err
-    assert "Restart the service" in done.out
+    assert "Running services take it over" in done.out
     assert current(folder_of(synthetic_pack_dir)) == first
     assert audited(database)[-1] == "gallery-rolled-back"
     nothing = operator.types("rollback")

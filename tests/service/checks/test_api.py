@@ -194,13 +194,13 @@ def test_incomplete_gallery_answers_with_an_error_and_stores_nothing(
 def test_full_queue_is_an_error(client: TestClient, app: FastAPI, headers: Headers) -> None:
     engine = app.state.engine
     taken = 0
-    while engine._slots.acquire(blocking=False):
+    while engine._jobs._slots.acquire(blocking=False):
         taken += 1
     try:
         answer = post_check(client, headers, "T1", portrait(1))
     finally:
         for _slot in range(taken):
-            engine._slots.release()
+            engine._jobs._slots.release()
     assert answer.status_code == 503
     assert answer.json()["type"] == "/problems/overloaded"
     assert post_check(client, headers, "T1", portrait(1)).status_code == 201

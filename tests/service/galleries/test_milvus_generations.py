@@ -13,10 +13,11 @@ from service.database import Database
 from service.encryption.templates import sealed_template
 from service.encryption.vault import vault_of
 from service.errors import GalleryNotReadyError
-from service.galleries.keeper import IncompleteError
+from service.galleries.keeper import IncompleteError, gallery_place
 from service.galleries.rebuild import write_generations
 from service.galleries.repository import append_changes
 from service.galleries.service import Galleries
+from service.retention.collections import purge_collections, stale_collections
 from service.settings import Settings
 from service.tables import GalleryHead, Person, Template
 from tests.milvus import needed
@@ -202,3 +203,40 @@ def test_without_a_server_nothing_starts(database: Database, on_milvus: Settings
     nowhere = on_milvus.model_copy(update={"milvus_uri": "http://127.0.0.1:9", "search_timeout_s": 0.5})
     with pytest.raises(BackendError):
         opened(database, nowhere, pack)
+
+
+def test_erased_templates_leave_every_collection_also_those_nobody_serves(
+    database: Database, on_milvus: Settings, pack: Pack, vectors: Vectors, milvus_server: MilvusServer
+) -> None:
+    keys = fill(database, vectors, contract_id=pack.contract_id)
+    earlier = generation(opened(database, on_milvus, pack))
+    current = write_generations(database, on_milvus, pack, activate=True)["flagged"]
+    unserved = build_with_another_pack(database, on_milvus, pack, vectors)
+    serving = opened(database, on_milvus, pack)
+    erase(database, keys[2], 3)
+    with database.read() as session:  # The one that is served is brought up to date by whoever serves it.
+        assert {one.name for one in stale_collections(session, on_milvus)} == {earlier, unserved}
+    assert found(serving, vectors[2]) == []
+    assert purge_collections(database, on_milvus) == 2
+    backend = MilvusGenerations(on_milvus)
+    for name in (earlier, current, unserved):
+        assert backend.held(name) == {1, 2, 4, 5, 6, 7, 8, 9}
+    with database.read() as session:
+        assert list(stale_collections(session, on_milvus)) == []
+    assert found(serving, vectors[3]) == [keys[3]]
+    assert serving.states()[0].references == 8
+    assert purge_collections(database, on_milvus) == 0
+
+
+def build_with_another_pack(database: Database, settings: Settings, pack: Pack, vectors: Vectors) -> str:
+    """Leave a served collection of a pack that is no longer in force, and return its name."""
+    contract_id = "f" * 64
+    with database.write() as session:
+        for number, vector in enumerate(vectors, start=1):
+            sealed = sealed_template(vault_of(session), number, contract_id, vector.astype("<f4").tobytes())
+            session.add(Template(reference_id=number, contract_id=contract_id, vector=sealed))
+    place = gallery_place(settings, "flagged", contract_id=contract_id, dimension=pack.dimension)
+    with database.read() as session:
+        name = MilvusGenerations(settings).write(session, place, switch=True)
+    assert name is not None
+    return name
