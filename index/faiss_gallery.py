@@ -23,17 +23,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from index.columns import empty_references, of_slice, sorted_join
+from index.columns import distinct, of_slice, sorted_join
 from index.combining import Combiner
-from index.compressed_scan import use_one_thread
+from index.compact import Enrolled, StoredReferences
+from index.compressed_scan import BATCH, use_one_thread
+from index.errors import DimensionError
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.ranking import checked_exclusions, checked_references, checked_vectors
 from index.segment_search import Depths, Question, Run, search_segments
-from index.segments import COMPRESS_FROM, Buffer, Segment
+from index.segments import COMPRESS_FROM, Buffer, Segment, parts_of
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 
-_HANDFUL = 32
-"""Most probes searched together; beyond eight a batch gains little (shared/performance.md, "Search")."""
+_HANDFUL = BATCH
+"""Most probes searched together."""
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -45,7 +47,7 @@ class FaissGallery:
     def __init__(
         self,
         dimension: int,
-        references: References | None = None,
+        references: Enrolled | None = None,
         *,
         threads: int | None = None,
         compact_after_s: float = 600.0,
@@ -55,7 +57,7 @@ class FaissGallery:
         Args:
             dimension: Length d of every vector.
             references: What is enrolled at the start. Kept, not copied, so the arrays may be
-                memory maps and must not change.
+                memory maps and must not change. Of a large generation the vectors stay on disk.
             threads: Threads that scan; one per processor by default.
             compact_after_s: Seconds after which a removed vector is dropped from memory at the latest.
 
@@ -75,14 +77,13 @@ class FaissGallery:
         self._buffer = Buffer(next(self._numbers), dimension)
         segments: tuple[Segment, ...] = ()
         if references is not None and len(references):
-            rows = checked_vectors(references.vectors, dimension=dimension)
-            segments = self._built(replace(references, vectors=rows))
+            segments = self._built(_checked(references, dimension))
         self._state = GalleryState(
             dimension=dimension,
             segments=segments,
             newest=self._buffer.view(None),
             references=sum(map(len, segments)),
-            persons=0 if references is None else len(np.unique(references.person_keys)),
+            persons=0 if references is None else distinct(references.person_keys),
         )
 
     @property
@@ -142,6 +143,9 @@ class FaissGallery:
         if len(rows) == 1:
             kind = (limit, threshold, where)
             return [self._combiner.ask(kind, (rows[0], excluded[0]), partial(self._answer, *kind))]
+        if len(rows) <= _HANDFUL:  # Each thread scans its part of the gallery for all of them.
+            question = Question(rows, threshold, limit, excluded, where)
+            return self._searched(question, run=self._in_threads, shares=self._threads)
         size = min(_HANDFUL, max(1, -(-len(rows) // self._threads)))
         handfuls = [slice(first, first + size) for first in range(0, len(rows), size)]
         parts = self._in_threads(
@@ -197,12 +201,12 @@ class FaissGallery:
         futures = [_scanning_threads(self._threads).submit(work, piece) for piece in pieces]
         return [future.result() for future in futures]
 
-    def _built(self, references: References) -> tuple[Segment, ...]:
+    def _built(self, references: Enrolled) -> tuple[Segment, ...]:
         """Make segments of about equal size, enough to keep all threads busy."""
         shares = self._threads if len(references) >= 4 * COMPRESS_FROM * self._threads else 1
         parts = max(shares, -(-len(references) // MAX_SEGMENT))
         bounds = np.linspace(0, len(references), parts + 1).astype(int).tolist()
-        slices = [of_slice(references, slice(first, last)) for first, last in pairwise(bounds)]
+        slices = parts_of(references, list(pairwise(bounds)))
         return tuple(self._in_threads(lambda part: Segment.of(next(self._numbers), part), slices))
 
     def _buffered(self, state: GalleryState, added: References) -> GalleryState:
@@ -226,8 +230,11 @@ class FaissGallery:
 
     def _rewrite(self, segments: Sequence[Segment]) -> None:
         """Put one new segment of what lives in some into their place."""
-        living = sorted_join([empty_references(self.dimension), *(segment.living() for segment in segments)])
-        fresh = Segment.of(next(self._numbers), living) if len(living) else None
+        if len(segments) == 1:
+            fresh = segments[0].rewritten(next(self._numbers))
+        else:
+            living = sorted_join([segment.living() for segment in segments])
+            fresh = Segment.of(next(self._numbers), living) if len(living) else None
         with self._writer:
             self._state = self._state.replaced(list(segments), fresh)
         self._depths.forget_all_but(self._state.segments)
@@ -252,6 +259,19 @@ class FaissGallery:
                 self._rewrite(segments)
         finally:
             self._upkeep.running.release()
+
+
+def _checked(references: Enrolled, dimension: int) -> Enrolled:
+    """Return references whose vectors fit.
+
+    Raises:
+        DimensionError: They do not.
+    """
+    if isinstance(references, StoredReferences):
+        if references.dimension != dimension:
+            raise DimensionError(f"Vectors of {references.dimension} do not fit a gallery of {dimension}.")
+        return references
+    return replace(references, vectors=checked_vectors(references.vectors, dimension=dimension))
 
 
 class _Upkeep:

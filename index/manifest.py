@@ -12,8 +12,12 @@ from index.errors import GenerationError
 from index.generation_files import Cipher, FileRecord, write_bytes
 from index.types import Rate
 
-FORMAT_VERSION = 1
-"""Raised when a reader of the older layout could not read the newer one."""
+FORMAT_VERSION = 2
+"""Raised when a reader of the older layout could not read the newer one.
+
+2: vectors in frames of 16 kB; codes, rounded rows and `compression`. A generation of format 1 is set
+aside at the start, with a line in the log, and built anew from the stored templates.
+"""
 
 MANIFEST_NAME = "manifest.json"
 
@@ -34,6 +38,7 @@ _KINDS: Mapping[str, type] = {
     "sealed": bool,
     "extra": dict,
     "mark": str,
+    "compression": str,
 }
 """Kinds of the plain values of a manifest."""
 _SEAL_CONTEXT = b"manifest"
@@ -57,6 +62,7 @@ class GenerationManifest:
             None where nothing is compressed.
         extra: Plain JSON values that the writer wanted kept, such as timings.
         mark: Random; what encrypted files are bound to, empty for plain ones.
+        compression: What codes and rounded rows depend on; empty where there are none.
     """
 
     gallery: str
@@ -71,6 +77,7 @@ class GenerationManifest:
     recall: Rate | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     mark: str = ""
+    compression: str = ""
 
     def to_json(self) -> bytes:
         """Return the manifest as JSON that carries its own checksum."""
@@ -91,6 +98,7 @@ class GenerationManifest:
             "recall": None if self.recall is None else _rate_values(self.recall),
             "extra": dict(self.extra),
             "mark": self.mark,
+            "compression": self.compression,
         }
         return json.dumps(values | {_SEAL: _checksum(values)}, indent=2, ensure_ascii=False).encode()
 
@@ -109,7 +117,7 @@ class GenerationManifest:
             raise GenerationError(f"The manifest cannot be read: {error}.") from error
         if version != FORMAT_VERSION:
             raise GenerationError(
-                f"The generation has format {version}; this program reads {FORMAT_VERSION}."
+                f"It has format {version}; this program reads {FORMAT_VERSION}: it is built anew."
             )
         if seal != _checksum({"format_version": version} | values):
             raise GenerationError("The manifest is damaged: its checksum is wrong.")
@@ -117,6 +125,25 @@ class GenerationManifest:
             return _manifest_of(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GenerationError(f"The manifest says something that none says: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What the writer of a generation says of it.
+
+    Attributes:
+        gallery: Name of the gallery.
+        contract_id: Pack that made the vectors.
+        position: Last database change contained.
+        extra: Plain JSON values to keep.
+        created_at: Time to state.
+    """
+
+    gallery: str
+    contract_id: str
+    position: int
+    extra: Mapping[str, Any]
+    created_at: datetime
 
 
 def read_manifest(generation: Path) -> GenerationManifest:

@@ -1,15 +1,16 @@
 """Comparing a gallery's answers with exact search, candidate by candidate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from index.compact import Enrolled, Originals, originals_of
 from index.gallery import Gallery
 from index.ranking import exact_scores, ranked_persons
 from index.rates import proportion
-from index.types import Candidate, Rate, References, Vectors
+from index.types import Candidate, Rate, Vectors
 
 _PROBE_BLOCK = 256
 _REFERENCE_BLOCK = 8192
@@ -45,7 +46,7 @@ class Differences:
 
 
 def compare_with_exact(
-    gallery: Gallery, references: References, probes: Vectors, *, limit: int, threshold: float
+    gallery: Gallery, references: Enrolled, probes: Vectors, *, limit: int, threshold: float
 ) -> Differences:
     """Search a gallery and compare every candidate with exact search.
 
@@ -75,7 +76,7 @@ def compare_with_exact(
     return Differences(len(probes), sum(map(len, expected)), missed, extra, max(errors))
 
 
-def measure_recall(gallery: Gallery, references: References, *, probes: int = 500, seed: int = 0) -> Rate:
+def measure_recall(gallery: Gallery, references: Enrolled, *, probes: int = 500, seed: int = 0) -> Rate:
     """Measure which share of exact search's candidates a gallery returns, before it is put to use.
 
     Probes are enrolled vectors mixed with noise to a cosine of about 0.6, as second portraits
@@ -91,18 +92,19 @@ def measure_recall(gallery: Gallery, references: References, *, probes: int = 50
     """
     random = np.random.default_rng(seed)
     rows = random.integers(len(references), size=min(probes, 4 * len(references)))
-    noise = random.standard_normal((len(rows), references.vectors.shape[1]))
+    originals = originals_of(references)
+    noise = random.standard_normal((len(rows), originals.dimension))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    mixed = MATED_COSINE * references.vectors[rows] + math.sqrt(1.0 - MATED_COSINE**2) * noise
+    mixed = MATED_COSINE * originals.originals(rows) + math.sqrt(1.0 - MATED_COSINE**2) * noise
     searched = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
-    sample = searched[:32] @ references.vectors.T
+    sample = np.concatenate([searched[:32] @ block.T for _, block in _blocks(originals)], axis=1)
     depth = min(CANDIDATES, len(references))
     threshold = float(np.median(np.partition(sample, -depth, axis=1)[:, -depth]))
     return compare_with_exact(gallery, references, searched, limit=2 * CANDIDATES, threshold=threshold).recall
 
 
 def search_exactly(
-    references: References, probes: Vectors, *, limit: int, threshold: float
+    references: Enrolled, probes: Vectors, *, limit: int, threshold: float
 ) -> list[list[Candidate]]:
     """Compare probes with all references by blocked matrix products.
 
@@ -116,25 +118,33 @@ def search_exactly(
         threshold: Lowest score.
     """
     margin = probes.shape[1] * 2.0**-23
+    originals = originals_of(references)
     near: list[list[int]] = [[] for _ in probes]
-    for start in range(0, len(probes), _PROBE_BLOCK):
-        block = probes[start : start + _PROBE_BLOCK]
-        for first in range(0, len(references), _REFERENCE_BLOCK):
-            scores = block @ references.vectors[first : first + _REFERENCE_BLOCK].T
+    for first, block in _blocks(originals):
+        for start in range(0, len(probes), _PROBE_BLOCK):
+            scores = probes[start : start + _PROBE_BLOCK] @ block.T
             for flat in np.flatnonzero(scores >= threshold - margin).tolist():
                 probe, row = divmod(flat, scores.shape[1])
                 near[start + probe].append(first + row)
     return [
-        _ranked(references, probe, rows, limit, threshold) for probe, rows in zip(probes, near, strict=True)
+        _ranked(references, probe, rows, limit=limit, threshold=threshold)
+        for probe, rows in zip(probes, near, strict=True)
     ]
 
 
+def _blocks(originals: Originals) -> Iterator[tuple[int, Vectors]]:
+    """Yield the first row and the vectors of each block, read from disk where they lie there."""
+    for first in range(0, len(originals), _REFERENCE_BLOCK):
+        last = min(first + _REFERENCE_BLOCK, len(originals))
+        yield first, originals.originals(np.arange(first, last, dtype=np.int64))
+
+
 def _ranked(
-    references: References, probe: Vectors, rows: Sequence[int], limit: int, threshold: float
+    references: Enrolled, probe: Vectors, rows: Sequence[int], *, limit: int, threshold: float
 ) -> list[Candidate]:
     """Score some rows exactly and rank their persons."""
-    chosen = np.array(rows, dtype=np.intp)
-    scores = exact_scores(probe[None], references.vectors[chosen])[0]
+    chosen = np.array(rows, dtype=np.int64)
+    scores = exact_scores(probe[None], originals_of(references).originals(chosen))[0]
     chosen, scores = chosen[scores >= threshold], scores[scores >= threshold]
     return ranked_persons(
         scores,

@@ -1,9 +1,11 @@
 """Searching segments: exactly row by row, or through codes with exact comparison of the finds.
 
 Either way a segment answers with every reference that matters at or above some score,
-the *floor* of its answer. `search_segments` puts the answers together, sees which score
-matters in the end (the threshold, or that of the last person who fits the list) and goes
-deeper wherever a floor lies above it, until none does.
+the *floor* of its answer. What memory holds may be rounded (`index.compact`), so everything
+within the rounding's bound of what matters is kept, and the last comparison is with originals.
+`search_segments` puts the answers together, sees which score matters in the end (the
+threshold, or that of the last person who fits the list) and goes deeper wherever a floor
+lies above it, until none does.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,10 +49,12 @@ class Question:
     exclude: Sequence[frozenset[int]]
     where: SearchFilter | None
 
-    @property
-    def tolerance(self) -> float:
-        """Most that a float32 score may be off: d products and sums, each by 2^-24 of at most 1."""
-        return float(self.vectors.shape[1]) * 2.0**-23
+    def tolerance(self, segment: Segment) -> float:
+        """Most that a first score in a segment may be off: what was rounded there, and float32 sums.
+
+        These are d products and sums, each off by 2^-24 of at most 1.
+        """
+        return float(self.vectors.shape[1]) * 2.0**-23 + segment.store.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Pairs:
     Attributes:
         probes: Shape (k,), places in the question.
         rows: Shape (k,), rows of one segment.
-        scores: Shape (k,), float32 cosines.
+        scores: Shape (k,), float32 cosines with what the segment has in memory.
         person_keys: Shape (k,), whose the rows are.
     """
 
@@ -172,7 +176,7 @@ def search_segments(
         for piece, finds in done:
             floors[piece.place, finds.which] = finds.floors
             pairs[piece.place] = _updated(pairs[piece.place], finds)
-        matters = _what_matters(pairs, question)
+        matters = _what_matters(segments, question, pairs)
         for piece, finds in done:
             _learn(segments[piece.place], question, finds, matters, depths)
         todo = [
@@ -224,9 +228,11 @@ def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp])
     """Compare some probes with every row."""
     scores = np.empty((len(which), len(segment)), dtype=np.float32)
     probes = question.vectors[which]
+    if segment.store.rotated and segment.scan is not None:
+        probes = segment.scan.rotated(probes)
     for first, block in segment.store.blocks(_SCAN_ROWS):
         np.matmul(probes, block.T, out=scores[:, first : first + len(block)])
-    near = scores >= question.threshold - question.tolerance
+    near = scores >= question.threshold - question.tolerance(segment)
     near &= segment.alive
     if question.where is not None:
         near &= fitting(question.where, sexes=segment.sexes, birth_years=segment.birth_years)
@@ -245,8 +251,9 @@ def _scan_codes(segment: Segment, scan: CompressedScan, question: Question, piec
     if question.where is not None:
         kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
     places, rows = places[kept], rows[kept]
-    scores = _pair_scores(question.vectors[which], segment.store.gather(rows), places)
-    near = scores >= question.threshold - question.tolerance
+    probes = hits.rotated if segment.store.rotated else question.vectors[which]
+    scores = _pair_scores(probes, segment.store.gather(rows), places)
+    near = scores >= question.threshold - question.tolerance(segment)
     pairs = _worth_keeping(segment, question, which[places[near]], rows[near], scores[near])
     return Finds(which, hits.floor, pairs, hits)
 
@@ -294,7 +301,7 @@ def _worth_keeping(
             mine &= ~np.isin(pairs.person_keys[start:stop], list(question.exclude[probe]))
         if mine.sum() > 4 * question.limit + _MIN_DEPTH:
             lowest = _score_of_last(scores[start:stop][mine], pairs.person_keys[start:stop][mine], question)
-            mine &= scores[start:stop] >= lowest - 2.0 * question.tolerance
+            mine &= scores[start:stop] >= lowest - 2.0 * question.tolerance(segment)
     return pairs.taken(kept)
 
 
@@ -325,19 +332,25 @@ def _updated(pairs: Pairs, finds: Finds) -> Pairs:
     )
 
 
-def _what_matters(pairs: Sequence[Pairs], question: Question) -> NDArray[np.float64]:
-    """Return for each probe the score below which no reference can come into its list any more."""
+def _what_matters(
+    segments: Sequence[Segment], question: Question, pairs: Sequence[Pairs]
+) -> NDArray[np.float64]:
+    """Return for each probe the exact score below which no reference can come into its list any more.
+
+    Where the first scores of `limit` persons reach some score, their exact ones reach it less the tolerance.
+    """
     matters = np.full(len(question.vectors), question.threshold)
     probes = np.concatenate([part.probes for part in pairs]) if pairs else np.empty(0, dtype=np.intp)
     counts = np.bincount(probes, minlength=len(matters))
     if counts.max(initial=0) < question.limit:
         return matters
+    tolerance = max(question.tolerance(segment) for segment in segments)
     scores = np.concatenate([part.scores for part in pairs])
     person_keys = np.concatenate([part.person_keys for part in pairs])
     for probe in np.flatnonzero(counts >= question.limit):
         mine = probes == probe
         lowest = _score_of_last(scores[mine], person_keys[mine], question)
-        matters[probe] = max(question.threshold, lowest - 2.0 * question.tolerance)
+        matters[probe] = max(question.threshold, lowest - tolerance)
     return matters
 
 
@@ -359,12 +372,15 @@ def _candidates(
 ) -> list[list[Candidate]]:
     """Score the finalists exactly and rank their persons."""
     found: list[list[Candidate]] = [[] for _ in question.vectors]
-    final = [part.taken(part.scores >= matters[part.probes] - question.tolerance) for part in pairs]
+    final = [
+        part.taken(part.scores >= matters[part.probes] - question.tolerance(segment))
+        for segment, part in zip(segments, pairs, strict=True)
+    ]
     probes = np.concatenate([part.probes for part in final]) if final else np.empty(0, dtype=np.intp)
     if len(probes) == 0:
         return found
     vectors = np.concatenate(
-        [segment.store.gather(part.rows) for segment, part in zip(segments, final, strict=True)]
+        [segment.store.originals(part.rows) for segment, part in zip(segments, final, strict=True)]
     )
     reference_ids = np.concatenate(
         [segment.reference_ids[part.rows] for segment, part in zip(segments, final, strict=True)]

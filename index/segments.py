@@ -4,12 +4,14 @@ Nothing here is changed in place, so searches and a writer need no common lock.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.codes import ENCODE_ROWS, encode
+from index.columns import of_slice
+from index.compact import ArrayStore, CompactStore, Enrolled, StoredReferences, VectorStore
 from index.compressed_scan import CompressedScan
 from index.types import References, Vectors
 
@@ -23,50 +25,6 @@ _MIN_COMPRESSED_DIMENSION = 32
 def pays_to_compress(rows: int, dimension: int) -> bool:
     """Tell whether codes are worth making for so many vectors of this length."""
     return rows >= COMPRESS_FROM and dimension >= _MIN_COMPRESSED_DIMENSION
-
-
-class VectorStore(Protocol):
-    """Where the original vectors are; the seam for keeping them elsewhere than in memory."""
-
-    def __len__(self) -> int:
-        """Return the number of vectors, m."""
-
-    def gather(self, rows: NDArray[np.int64]) -> Vectors:
-        """Return the vectors of some rows, shape (k, d)."""
-
-    def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
-        """Yield the first row and the vectors of each block of at most `size` rows."""
-
-    def whole(self) -> Vectors:
-        """Return all vectors, shape (m, d), not to be changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayStore:
-    """Vectors in one array, in memory or mapped from a file.
-
-    Attributes:
-        array: Shape (m, d).
-    """
-
-    array: Vectors = field(repr=False)
-
-    def __len__(self) -> int:
-        """Return the number of vectors, m."""
-        return len(self.array)
-
-    def gather(self, rows: NDArray[np.int64]) -> Vectors:
-        """Return the vectors of some rows, shape (k, d)."""
-        return np.asarray(self.array.take(rows, axis=0))
-
-    def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
-        """Yield the first row and the vectors of each block of at most `size` rows."""
-        for first in range(0, len(self.array), size):
-            yield first, np.asarray(self.array[first : first + size])
-
-    def whole(self) -> Vectors:
-        """Return all vectors, shape (m, d), not to be changed."""
-        return self.array
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +56,34 @@ class Segment:
     scan: CompressedScan | None = None
 
     @staticmethod
-    def of(number: int, references: References, *, compress: bool = True) -> "Segment":
+    def of(number: int, enrolled: Enrolled, *, compress: bool = True) -> "Segment":
         """Make a segment in which everything lives.
 
         Args:
             number: A number not used before.
-            references: Kept, not copied.
+            enrolled: Kept, not copied.
             compress: Whether to make codes, where they pay.
         """
-        compress = compress and pays_to_compress(*references.vectors.shape)
+        if isinstance(enrolled, StoredReferences):
+            scan = CompressedScan.of_codes(enrolled.codes, dimension=enrolled.dimension)
+            return Segment._of(number, enrolled, enrolled.store, scan)
+        pays = compress and pays_to_compress(*enrolled.vectors.shape)
+        scan = CompressedScan(enrolled.vectors) if pays else None
+        return Segment._of(number, enrolled, ArrayStore(enrolled.vectors), scan)
+
+    @staticmethod
+    def _of(number: int, columns: Enrolled, store: VectorStore, scan: CompressedScan | None) -> "Segment":
+        """Put columns, vectors and codes together."""
         return Segment(
             number=number,
-            reference_ids=references.reference_ids,
-            person_keys=references.person_keys,
-            sexes=references.sexes,
-            birth_years=references.birth_years,
-            store=ArrayStore(references.vectors),
-            alive=np.ones(len(references), dtype=np.bool_),
-            by_person=np.argsort(references.person_keys, kind="stable").astype(np.int32),
-            scan=CompressedScan(references.vectors) if compress else None,
+            reference_ids=columns.reference_ids,
+            person_keys=columns.person_keys,
+            sexes=columns.sexes,
+            birth_years=columns.birth_years,
+            store=store,
+            alive=np.ones(len(columns), dtype=np.bool_),
+            by_person=np.argsort(columns.person_keys, kind="stable").astype(np.int32),
+            scan=scan,
         )
 
     def __len__(self) -> int:
@@ -153,6 +120,35 @@ class Segment:
             present[i] = self.alive[self.by_person[first[i] : last[i]]].any()
         return present
 
+    def rewritten(self, number: int) -> "Segment | None":
+        """Return a segment of what lives only, or None where nothing does.
+
+        Vectors on disk stay there: of a segment without them in memory nothing but codes and
+        rounded rows is copied, and the codes are made again from one block of originals at a time.
+
+        Args:
+            number: A number not used before.
+
+        Raises:
+            GenerationError: The vectors lie on disk and are damaged there.
+        """
+        rows = np.flatnonzero(self.alive)
+        store = self.store
+        if not len(rows):
+            return None
+        if not isinstance(store, CompactStore) or not pays_to_compress(len(rows), store.dimension):
+            return Segment.of(number, self.living())
+        codes = encode(_originals(store, rows), rows=len(rows), dimension=store.dimension)
+        columns = StoredReferences(
+            reference_ids=self.reference_ids[rows],
+            person_keys=self.person_keys[rows],
+            sexes=self.sexes[rows],
+            birth_years=self.birth_years[rows],
+            codes=codes,
+            store=store.taken(rows),
+        )
+        return Segment.of(number, columns)
+
     def living(self) -> References:
         """Return the references that live, by ascending reference_id; do not change them.
 
@@ -169,8 +165,26 @@ class Segment:
             person_keys=self.person_keys[rows],
             sexes=self.sexes[rows],
             birth_years=self.birth_years[rows],
-            vectors=self.store.gather(rows),
+            vectors=self.store.originals(rows),
         )
+
+
+def _originals(store: VectorStore, rows: NDArray[np.int64]) -> Iterator[Vectors]:
+    """Yield the original vectors of some rows, block by block."""
+    for first in range(0, len(rows), ENCODE_ROWS):
+        yield store.originals(rows[first : first + ENCODE_ROWS])
+
+
+def parts_of(enrolled: Enrolled, bounds: list[tuple[int, int]]) -> list[Enrolled]:
+    """Cut references into adjacent parts; nothing is copied.
+
+    Args:
+        enrolled: What to cut.
+        bounds: First row of each part, and the one behind its last.
+    """
+    if isinstance(enrolled, StoredReferences):
+        return [enrolled.slice(first, last) for first, last in bounds]
+    return [of_slice(enrolled, slice(first, last)) for first, last in bounds]
 
 
 class Buffer:

@@ -3,7 +3,8 @@
 Layout of a gallery's folder::
 
     active.json                     which generation is active, and which were before
-    generation-00000007-1f0c9a3e/   manifest.json, its seal when encrypted, and one file per column
+    generation-00000007-1f0c9a3e/   manifest.json, its seal when encrypted, and one file per column,
+                                    see `index.generation_columns`
     .building-…  .deleted-…         unfinished or condemned; `clean` removes them
     .lock                           taken for the moments that several processes must not share
 
@@ -12,52 +13,39 @@ generation, or none was ever activated.
 """
 
 import fcntl
-import json
 import os
-import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from index.compact import Enrolled
 from index.errors import GenerationError
-from index.generation_files import Cipher, read_array, sync_directory, write_array, write_bytes
+from index.generation_columns import Shape, read_enrolled, read_references, write_columns
+from index.generation_files import Cipher, sync_directory, write_bytes
+from index.generation_pointer import (
+    GENERATION_NAME,
+    POINTER_NAME,
+    Pointer,
+    read_pointer,
+    write_pointer,
+)
 from index.manifest import (
     MANIFEST_NAME,
     GenerationManifest,
+    Title,
     check_seal,
     read_manifest,
-    read_small,
     write_seal,
 )
 from index.types import Rate, References
 
-_POINTER = "active.json"
 _BUILDING = ".building-"
 _DELETED = ".deleted-"
-_NAME = re.compile(r"generation-(\d{8})-[0-9a-f]{8}")
-_COLUMNS: Mapping[str, str] = {
-    "reference_ids": "<i8",
-    "person_keys": "<i8",
-    "sexes": "|u1",
-    "birth_years": "<u2",
-    "vectors": "<f4",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Pointer:
-    """Content of `active.json`: names of the active generation and of those before, latest first."""
-
-    current: str
-    previous: tuple[str, ...]
 
 
 def write_generation(
@@ -72,7 +60,7 @@ def write_generation(
     created_at: datetime | None = None,
     cipher: Cipher | None = None,
 ) -> Path:
-    """Write a complete, verified generation; it is not active yet.
+    """Write a complete, verified generation of references in memory; it is not active yet.
 
     Args:
         directory: The gallery's folder; made if missing.
@@ -92,37 +80,70 @@ def write_generation(
         GenerationError: What was read back is not what was to be written.
         OSError: The disk is full or not writable; nothing is left behind but a folder for `clean`.
     """
+    title = Title(gallery, contract_id, position, extra or {}, created_at or datetime.now(UTC))
+    return write_stream(
+        directory,
+        [references],
+        title,
+        references=len(references),
+        dimension=references.vectors.shape[1],
+        cipher=cipher,
+        recall=lambda _: recall,
+    )
+
+
+def write_stream(
+    directory: Path,
+    parts: Iterable[References],
+    title: Title,
+    *,
+    references: int,
+    dimension: int,
+    cipher: Cipher | None,
+    recall: Callable[[Enrolled], Rate | None],
+) -> Path:
+    """Write a complete, verified generation of any size, holding one part of it in memory.
+
+    Args:
+        directory: The gallery's folder; made if missing.
+        parts: Everything to be in it, by ascending reference_id.
+        title: What the manifest says besides what is found in the parts.
+        references: Number of references in all parts together.
+        dimension: Length d of a vector.
+        cipher: Seals the files, or None.
+        recall: Measures the recall of a compressed search in what was written, where there is one.
+
+    Returns:
+        The generation's folder; it is not active yet.
+
+    Raises:
+        GenerationError: What was read back is not what was to be written.
+        OSError: The disk is full or not writable; nothing is left behind but a folder for `clean`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(16) if cipher is not None else ""
+    shape = Shape(references, dimension, cipher, secrets.token_hex(16) if cipher is not None else "")
     with _building_folder(directory) as building:
-        files = {
-            f"{name}.npy": write_array(
-                building / f"{name}.npy",
-                getattr(references, name).astype(kind, copy=False),
-                cipher=cipher,
-                mark=mark,
-            )
-            for name, kind in _COLUMNS.items()
-        }
+        written = write_columns(building, parts, shape)
         manifest = GenerationManifest(
-            gallery=gallery,
-            contract_id=contract_id,
-            dimension=references.vectors.shape[1],
-            references=len(references),
-            persons=len(np.unique(references.person_keys)),
-            position=position,
-            created_at=created_at or datetime.now(UTC),
+            gallery=title.gallery,
+            contract_id=title.contract_id,
+            dimension=dimension,
+            references=references,
+            persons=written.persons,
+            position=title.position,
+            created_at=title.created_at,
             sealed=cipher is not None,
-            files=files,
-            recall=recall,
-            extra=extra or {},
-            mark=mark,
+            files=written.files,
+            extra=title.extra,
+            mark=shape.mark,
+            compression=shape.compression,
         )
+        manifest = replace(manifest, recall=recall(read_enrolled(building, manifest, cipher=cipher)))
         write_bytes(building / MANIFEST_NAME, manifest.to_json())
         if cipher is not None:
             write_seal(building, manifest.to_json(), cipher)
         sync_directory(building)
-        load_generation(building, contract_id=contract_id, cipher=cipher)
+        load_generation(building, contract_id=title.contract_id, cipher=cipher)
         with _locked(directory):
             generation = directory / _next_name(directory)
             building.rename(generation)
@@ -133,7 +154,7 @@ def write_generation(
 def load_generation(
     generation: Path, *, contract_id: str, cipher: Cipher | None = None
 ) -> tuple[References, GenerationManifest]:
-    """Read a generation, checking every byte of it.
+    """Read a generation with all its vectors, checking every byte of it.
 
     Args:
         generation: Its folder.
@@ -146,27 +167,27 @@ def load_generation(
     Raises:
         GenerationError: Missing, damaged, inconsistent, or made by another pack; says which.
     """
-    manifest = read_manifest(generation)
-    if cipher is not None and manifest.sealed:
-        check_seal(generation, cipher)
-    if manifest.contract_id != contract_id:
-        raise GenerationError(
-            f"{generation.name} was made by pack {manifest.contract_id}, "
-            f"but {contract_id} is in use: rebuild it."
-        )
-    if manifest.sealed != (cipher is not None):
-        state = "encrypted" if manifest.sealed else "not encrypted"
-        raise GenerationError(f"{generation.name} is {state}, which the key settings do not expect.")
-    columns = {}
-    for name, kind in _COLUMNS.items():
-        record = manifest.files.get(f"{name}.npy")
-        if record is None:
-            raise GenerationError(f"{generation.name} lists no {name}.npy.")
-        columns[name] = read_array(generation / f"{name}.npy", record, cipher=cipher, mark=manifest.mark)
-        _check_column(columns[name], manifest, name=name, kind=kind)
-    references = References(**columns)
-    _check_keys(references, manifest)
-    return references, manifest
+    manifest = _checked_manifest(generation, contract_id, cipher)
+    return read_references(generation, manifest, cipher=cipher), manifest
+
+
+def open_generation(
+    generation: Path, *, contract_id: str, cipher: Cipher | None = None
+) -> tuple[Enrolled, GenerationManifest]:
+    """Read of a generation what a gallery keeps in memory, checking every byte of that.
+
+    The vectors of a large generation stay on disk; each frame of them is checked when it is read.
+
+    Args:
+        generation: Its folder.
+        contract_id: The pack in use.
+        cipher: The one that sealed it, or None.
+
+    Raises:
+        GenerationError: Missing, damaged, inconsistent, made by another pack or compressed in another way.
+    """
+    manifest = _checked_manifest(generation, contract_id, cipher)
+    return read_enrolled(generation, manifest, cipher=cipher), manifest
 
 
 def activate(directory: Path, generation: Path) -> None:
@@ -181,7 +202,7 @@ def activate(directory: Path, generation: Path) -> None:
             recall is below 1.
     """
     manifest = read_manifest(generation)
-    if generation.resolve().parent != directory.resolve() or not _NAME.fullmatch(generation.name):
+    if generation.resolve().parent != directory.resolve() or not GENERATION_NAME.fullmatch(generation.name):
         raise GenerationError(f"{generation.name} is not a generation of {directory.name}.")
     recall = manifest.recall
     if recall is not None and recall.value < 1.0:
@@ -189,11 +210,9 @@ def activate(directory: Path, generation: Path) -> None:
             f"{generation.name} loses candidates: recall {recall.value:.4f} on {recall.n} probes."
         )
     with _locked(directory):
-        before = _read_pointer(directory)
+        before = read_pointer(directory)
         previous = () if before is None else (before.current, *before.previous)
-        _write_pointer(
-            directory, _Pointer(generation.name, tuple(n for n in previous if n != generation.name))
-        )
+        write_pointer(directory, Pointer(generation.name, tuple(n for n in previous if n != generation.name)))
 
 
 def current(directory: Path) -> Path | None:
@@ -202,7 +221,7 @@ def current(directory: Path) -> Path | None:
     Raises:
         GenerationError: The record of what is active cannot be read.
     """
-    pointer = _read_pointer(directory)
+    pointer = read_pointer(directory)
     return None if pointer is None else directory / pointer.current
 
 
@@ -216,12 +235,12 @@ def rollback(directory: Path) -> Path:
         GenerationError: There is none before, or it is not complete.
     """
     with _locked(directory):
-        pointer = _read_pointer(directory)
+        pointer = read_pointer(directory)
         if pointer is None or not pointer.previous:
             raise GenerationError(f"{directory.name} has no earlier generation to go back to.")
         name, *rest = pointer.previous
         read_manifest(directory / name)
-        _write_pointer(directory, _Pointer(name, tuple(rest)))
+        write_pointer(directory, Pointer(name, tuple(rest)))
     return directory / name
 
 
@@ -229,7 +248,7 @@ def generations(directory: Path) -> list[Path]:
     """Return the folders of all complete generations, oldest first."""
     if not directory.is_dir():
         return []
-    return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(path for path in directory.iterdir() if GENERATION_NAME.fullmatch(path.name))
 
 
 def prune(directory: Path, *, keep: int) -> list[Path]:
@@ -245,14 +264,14 @@ def prune(directory: Path, *, keep: int) -> list[Path]:
         The folders deleted.
     """
     with _locked(directory):
-        pointer = _read_pointer(directory)
+        pointer = read_pointer(directory)
         if pointer is None:
             return []
         kept = {pointer.current, *pointer.previous[:keep]}
         condemned = [
             path for path in generations(directory) if path.name not in kept and path.name < pointer.current
         ]
-        _write_pointer(directory, _Pointer(pointer.current, pointer.previous[:keep]))
+        write_pointer(directory, Pointer(pointer.current, pointer.previous[:keep]))
         for path in condemned:
             path.rename(directory / f"{_DELETED}{path.name}")
         sync_directory(directory)
@@ -276,15 +295,15 @@ def discard(directory: Path, *, unwanted: Callable[[Path], bool]) -> list[Path]:
         condemned = [path for path in generations(directory) if unwanted(path)]
         names = {path.name for path in condemned}
         try:
-            pointer = _read_pointer(directory)
+            pointer = read_pointer(directory)
         except GenerationError:
             pointer = None  # It says nothing that could be kept.
         if pointer is not None:
             kept = tuple(name for name in pointer.previous if name not in names)
             if pointer.current in names:
-                (directory / _POINTER).unlink()
+                (directory / POINTER_NAME).unlink()
             elif kept != pointer.previous:
-                _write_pointer(directory, _Pointer(pointer.current, kept))
+                write_pointer(directory, Pointer(pointer.current, kept))
         for path in condemned:
             path.rename(directory / f"{_DELETED}{path.name}")
         sync_directory(directory)
@@ -300,6 +319,26 @@ def clean(directory: Path) -> None:
         for path in directory.iterdir():
             if path.name.startswith(_DELETED) or (path.name.startswith(_BUILDING) and not _is_held(path)):
                 shutil.rmtree(path)
+
+
+def _checked_manifest(generation: Path, contract_id: str, cipher: Cipher | None) -> GenerationManifest:
+    """Read a manifest and see that the generation can be used here.
+
+    Raises:
+        GenerationError: It cannot be read, is another pack's, or encrypted where it should not be.
+    """
+    manifest = read_manifest(generation)
+    if cipher is not None and manifest.sealed:
+        check_seal(generation, cipher)
+    if manifest.contract_id != contract_id:
+        raise GenerationError(
+            f"{generation.name} was made by pack {manifest.contract_id}, "
+            f"but {contract_id} is in use: rebuild it."
+        )
+    if manifest.sealed != (cipher is not None):
+        state = "encrypted" if manifest.sealed else "not encrypted"
+        raise GenerationError(f"{generation.name} is {state}, which the key settings do not expect.")
+    return manifest
 
 
 @contextmanager
@@ -339,55 +378,5 @@ def _is_held(building: Path) -> bool:
 
 def _next_name(directory: Path) -> str:
     """Return a name that sorts behind all others and was never used before."""
-    numbers = [int(match[1]) for path in directory.iterdir() if (match := _NAME.search(path.name))]
+    numbers = [int(match[1]) for path in directory.iterdir() if (match := GENERATION_NAME.search(path.name))]
     return f"generation-{max(numbers, default=0) + 1:08d}-{secrets.token_hex(4)}"
-
-
-def _read_pointer(directory: Path) -> _Pointer | None:
-    """Read `active.json`.
-
-    Raises:
-        GenerationError: It is there but cannot be read.
-    """
-    try:
-        values = json.loads(read_small(directory / _POINTER))
-        names = [values["current"], *values["previous"]]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GenerationError(f"{directory.name}/{_POINTER} cannot be read: {error}.") from error
-    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        raise GenerationError(f"{directory.name}/{_POINTER} names something that is no generation.")
-    return _Pointer(names[0], tuple(names[1:]))
-
-
-def _write_pointer(directory: Path, pointer: _Pointer) -> None:
-    """Replace `active.json` by one rename."""
-    aside = directory / f"{_POINTER}.new"
-    write_bytes(aside, json.dumps({"current": pointer.current, "previous": pointer.previous}).encode())
-    aside.replace(directory / _POINTER)
-    sync_directory(directory)
-
-
-def _check_column(column: NDArray[Any], manifest: GenerationManifest, *, name: str, kind: str) -> None:
-    """Refuse a column whose type or shape is not what the manifest says.
-
-    Raises:
-        GenerationError: So it is.
-    """
-    shape = (manifest.references, manifest.dimension) if name == "vectors" else (manifest.references,)
-    if column.shape != shape or column.dtype != np.dtype(kind):
-        raise GenerationError(f"{name}.npy holds {column.dtype} {column.shape} instead of {kind} {shape}.")
-
-
-def _check_keys(references: References, manifest: GenerationManifest) -> None:
-    """Refuse ids that do not ascend and a person count that is not the manifest's.
-
-    Raises:
-        GenerationError: So it is.
-    """
-    if not (np.diff(references.reference_ids) > 0).all():
-        raise GenerationError("The reference ids of the generation do not ascend.")
-    persons = len(np.unique(references.person_keys))
-    if persons != manifest.persons:
-        raise GenerationError(f"The generation holds {persons} persons instead of {manifest.persons}.")

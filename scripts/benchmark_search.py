@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from index.calibration import calibrate
 from index.faiss_gallery import FaissGallery
 from index.recall import Differences, compare_with_exact
-from index.snapshot import write_generation
+from index.snapshot import open_generation, write_generation
 from index.types import References, Vectors
+from scripts.benchmark_cipher import benchmark_cipher
 from scripts.benchmark_data import PROFILES, as_references, make_mated_probes, make_persons
 
 DIMENSION = 512
@@ -173,25 +173,30 @@ def measure_search(plan: Plan, *, report: Callable[[str], None]) -> SearchFigure
     report("calibrating")
     threshold = _threshold(references)
     with tempfile.TemporaryDirectory(prefix="oneperson-benchmark-") as folder:
-        report("writing a generation and loading it in a fresh process")
-        load = _measure_load(Path(folder), references, probes[:1024], threshold)
+        report("writing an encrypted generation and loading it in a fresh process")
+        generation = _written(Path(folder), references)
+        load = _measure_load(Path(folder), generation, probes[:1024], threshold)
         report("building the contenders")
-        gallery = FaissGallery(DIMENSION, references)
-        one_thread = FaissGallery(DIMENSION, references, threads=1)
+        stored, _ = open_generation(generation, contract_id=_CONTRACT, cipher=benchmark_cipher())
+        gallery = FaissGallery(DIMENSION, stored)
+        one_thread = FaissGallery(DIMENSION, stored, threads=1)
+        np.save(Path(folder) / "vectors.npy", persons)
         report(f"{plan.rounds} rounds")
-        with _flat_as_shipped(Path(folder), probes) as flat:
+        with (
+            _flat(Path(folder), probes) as flat,
+            _flat(Path(folder), probes, best_blas=True) as best_blas,
+        ):
             contenders = {
                 "flat": flat,
-                "best_blas": _flat_with_best_blas(persons, probes),
+                "best_blas": best_blas,
                 "gallery": _timed(gallery, probes, threshold),
                 "one_thread": _timed(one_thread, probes, threshold),
             }
             times = _measure_times(contenders, rounds=plan.rounds, probes=len(probes))
-        contenders.clear()
-    report(f"{CLIENTS} clients at once")
-    clients = _measure_clients(gallery, one_thread, probes, threshold)
-    report("comparing with exact search")
-    differences = compare_with_exact(gallery, references, probes, limit=LIMIT, threshold=threshold)
+        report(f"{CLIENTS} clients at once")
+        clients = _measure_clients(gallery, one_thread, probes, threshold)
+        report("comparing with exact search")
+        differences = compare_with_exact(gallery, references, probes, limit=LIMIT, threshold=threshold)
     return SearchFigures(
         persons=plan.persons,
         dimension=DIMENSION,
@@ -217,11 +222,20 @@ def _threshold(references: References) -> float:
     return calibration.threshold
 
 
-def _measure_load(folder: Path, references: References, probes: Vectors, threshold: float) -> LoadFigures:
-    """Write a generation and have a fresh process load it."""
-    generation = write_generation(
-        folder / "gallery", references, contract_id=_CONTRACT, position=0, gallery="benchmark"
+def _written(folder: Path, references: References) -> Path:
+    """Write a generation as the service does: encrypted."""
+    return write_generation(
+        folder / "gallery",
+        references,
+        contract_id=_CONTRACT,
+        position=0,
+        gallery="benchmark",
+        cipher=benchmark_cipher(),
     )
+
+
+def _measure_load(folder: Path, generation: Path, probes: Vectors, threshold: float) -> LoadFigures:
+    """Have a fresh process load a generation."""
     np.save(folder / "some-probes.npy", probes)
     command = [sys.executable, "-m", "scripts.benchmark_load", str(generation), _CONTRACT]
     command += [str(folder / "some-probes.npy"), str(threshold)]
@@ -304,28 +318,17 @@ def _timed(gallery: FaissGallery, probes: Vectors, threshold: float) -> Time:
     return search
 
 
-def _flat_with_best_blas(vectors: Vectors, probes: Vectors) -> Time:
-    """Return `IndexFlatIP` in this process, whose kernels were chosen, with BLAS for every batch."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    faiss.cvar.distance_compute_blas_threshold = 1
-
-    def search(first: int, count: int) -> float:
-        began = time.perf_counter()
-        index.search(probes[first : first + count], LIMIT)
-        return time.perf_counter() - began
-
-    return search
-
-
 @contextmanager
-def _flat_as_shipped(folder: Path, probes: Vectors) -> Iterator[Time]:
-    """Run `IndexFlatIP` in a process without any tuning; yields the contender."""
+def _flat(folder: Path, probes: Vectors, *, best_blas: bool = False) -> Iterator[Time]:
+    """Run `IndexFlatIP` in a process of its own, as it ships or with the best BLAS; yields the contender."""
     np.save(folder / "probes.npy", probes)
-    vectors = next(folder.glob("gallery/generation-*/vectors.npy"))
-    command = [sys.executable, "-m", "scripts.benchmark_peer", str(vectors), str(folder / "probes.npy")]
+    environment = _untuned_environment()
+    if best_blas:
+        environment["OPENBLAS_CORETYPE"] = os.environ.get("OPENBLAS_CORETYPE", "")
+    command = [sys.executable, "-m", "scripts.benchmark_peer", str(folder / "vectors.npy")]
+    command += [str(folder / "probes.npy"), str(int(best_blas))]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_untuned_environment()
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as peer:
         if peer.stdin is None or peer.stdout is None:
             raise OSError("the peer has no pipes")
@@ -343,5 +346,5 @@ def _flat_as_shipped(folder: Path, probes: Vectors) -> Iterator[Time]:
 
 def _untuned_environment() -> dict[str, str]:
     """Return the environment without what `index.blas.tune_blas` may have put there."""
-    tuned = ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
+    tuned = ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT", "OMP_WAIT_POLICY")
     return {name: value for name, value in os.environ.items() if name not in tuned}

@@ -17,6 +17,7 @@ from service.encryption.blobs import BlobStore
 from service.encryption.opening import open_vault
 from service.errors import SettingsError, StorageUnavailableError
 from service.galleries.mending import Mending
+from service.galleries.service import RENEW_EVERY_S, Galleries
 from service.health import readiness_worker
 from service.notices.workers import start_deliveries
 from service.portrait_store import PortraitStore
@@ -72,6 +73,7 @@ def opened(app: FastAPI) -> Iterator[None]:
         workers.start(closing_worker(database, settings, clock))
         workers.start(Retention(database, settings, clock=clock).worker)
         workers.start(Mending(app).worker)
+        workers.start(Worker("generations", lambda: renew_generations(app), RENEW_EVERY_S))
         workers.start(readiness_worker(app))
         app.state.switching = switching = Switching(app)
         workers.start(switching.worker)
@@ -82,6 +84,12 @@ def opened(app: FastAPI) -> Iterator[None]:
         finally:
             app.state.is_open = False
             log.info("stopping")
+
+
+def renew_generations(app: FastAPI) -> bool:
+    """Have the galleries that answer at the moment go over to fresh generations."""
+    galleries: Galleries = app.state.galleries
+    return galleries.renew()
 
 
 def is_open(app: FastAPI) -> bool:

@@ -5,17 +5,15 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from index.errors import GenerationError
-from index.snapshot import rollback
+from index.snapshot import current, discard, rollback
 from service.errors import SettingsError
-from service.galleries import repository
 from service.galleries.keeper import (
     GalleryPlace,
-    IncompleteError,
     Keeper,
     from_database,
-    generation_cipher,
+    from_generation,
     open_keeper,
-    save_generation,
+    write_from_database,
 )
 from service.settings import Settings
 
@@ -35,6 +33,14 @@ class Backend(Protocol):
 
         Raises:
             GalleryError: The server behind it failed.
+        """
+
+    def newer(self, session: Session, keeper: Keeper) -> Keeper | None:
+        """Return a gallery from the current generation where another one, or none, is in use, else None.
+
+        Raises:
+            IncompleteError: There is no generation, and none can be written.
+            GalleryError: It could not be written, or the server behind it failed.
         """
 
     def write(self, session: Session, place: GalleryPlace, *, switch: bool) -> str | None:
@@ -78,21 +84,25 @@ class LocalBackend:
         """Read all templates; see `Backend.from_database`."""
         return from_database(session, place, self._name)
 
+    def newer(self, session: Session, keeper: Keeper) -> Keeper | None:
+        """Open what another process has written, or write what is missing; see `Backend.newer`.
+
+        A generation whose vectors turned out damaged goes first.
+        """
+        place = keeper.place
+        if keeper.spoilt:
+            discard(place.directory, unwanted=lambda path: path.name == keeper.generation)
+        path = current(place.directory)
+        if path is not None and path.name == keeper.generation:
+            return None
+        newer = from_generation(session, place, self._name)
+        if newer is None and self.write(session, place, switch=True):
+            newer = from_generation(session, place, self._name)
+        return newer
+
     def write(self, session: Session, place: GalleryPlace, *, switch: bool) -> str | None:
         """Write the columns to files; see `Backend.write`."""
-        keeper = from_database(session, place, self._name)
-        if keeper.unencoded:
-            raise IncompleteError(place.name, len(keeper.unencoded))
-        if not len(keeper.gallery):
-            return None
-        epoch = repository.epoch(session, place.name)
-        return save_generation(
-            keeper,
-            epoch=epoch,
-            keep=self._keep,
-            cipher=generation_cipher(session, place),
-            switch=switch,
-        )
+        return write_from_database(session, place, backend=self._name, keep=self._keep, switch=switch)
 
     def roll_back(self, session: Session, place: GalleryPlace) -> str:  # noqa: ARG002 - the folder says it
         """Switch the folder's pointer; see `Backend.roll_back`."""

@@ -1,7 +1,8 @@
 """Keeps one gallery in memory equal to the database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,12 +10,14 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
+from index.compact import Enrolled
 from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
 from index.generation_files import Cipher
+from index.manifest import Title
 from index.recall import measure_recall
-from index.snapshot import activate, clean, current, load_generation, prune, write_generation
-from index.types import Reference, References
+from index.snapshot import activate, clean, current, load_generation, open_generation, prune, write_stream
+from index.types import Rate, Reference, References
 from service.encryption.generations import GenerationCipher
 from service.encryption.vault import vault_of
 from service.galleries import repository
@@ -70,9 +73,9 @@ def gallery_place(settings: Settings, name: str, *, contract_id: str, dimension:
     return GalleryPlace(name, contract_id, dimension, directory)
 
 
-def new_gallery(backend: str, dimension: int, references: References) -> Gallery:
+def new_gallery(backend: str, dimension: int, references: Enrolled) -> Gallery:
     """Make a gallery of the backend that the settings name; the arrays are kept, not copied."""
-    if backend == "exact":
+    if backend == "exact" and isinstance(references, References):
         return ExactGallery(dimension, references)
     from index.faiss_gallery import FaissGallery  # noqa: PLC0415 - FAISS loads only where it is used
 
@@ -95,6 +98,7 @@ class Keeper:
         position: Last change applied.
         unencoded: Enrolled references that lack an undamaged template of this pack; while
             there are any, the gallery is incomplete and must not answer.
+        spoilt: Whether vectors that it keeps on disk turned out damaged; it must not answer either.
     """
 
     place: GalleryPlace
@@ -102,6 +106,7 @@ class Keeper:
     generation: str
     position: int
     unencoded: set[int] = field(default_factory=set)
+    spoilt: bool = False
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Bring the gallery to the state that the changes' view of the database shows.
@@ -138,8 +143,8 @@ class Keeper:
 def open_keeper(session: Session, place: GalleryPlace, *, backend: str, keep: int) -> Keeper:
     """Load a gallery: its newest generation and the changes since, or all of it from the database.
 
-    A generation that is damaged, or that the change log no longer reaches back to,
-    is only a copy: it is left aside and a new one is written from the database.
+    A generation that is damaged or of an older format, or that the change log no longer reaches back
+    to, is only a copy: it is left aside and a new one is written from the database.
 
     Args:
         session: A consistent view of the database.
@@ -147,21 +152,18 @@ def open_keeper(session: Session, place: GalleryPlace, *, backend: str, keep: in
         backend: `exact` or `faiss`.
         keep: Generations kept on disk.
     """
-    keeper = _from_generation(session, place, backend)
+    keeper = from_generation(session, place, backend)
     if keeper is None:
-        keeper = from_database(session, place, backend)
-        if not keeper.unencoded and len(keeper.gallery):
-            keeper.generation = save_generation(
-                keeper,
-                epoch=repository.epoch(session, place.name),
-                keep=keep,
-                cipher=generation_cipher(session, place),
-            )
-    return keeper
+        try:
+            if write_from_database(session, place, backend=backend, keep=keep, switch=True):
+                keeper = from_generation(session, place, backend)
+        except (IncompleteError, GenerationError) as error:
+            log.warning("generation-not-written", gallery=place.name, reason=str(error))
+    return keeper or from_database(session, place, backend)
 
 
 def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper:
-    """Build a gallery from the stored templates."""
+    """Build a gallery from the stored templates, all of it in memory."""
     position = repository.heads(session).get(place.name, 0)
     references, damaged = repository.load_references(session, place.name, place.contract_id, place.dimension)
     gallery = new_gallery(backend, place.dimension, references)
@@ -171,55 +173,88 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
     return keeper
 
 
-def save_generation(keeper: Keeper, *, epoch: str, keep: int, cipher: Cipher, switch: bool = True) -> str:
-    """Write the gallery as a generation, switch to it and return its name.
+def write_from_database(
+    session: Session, place: GalleryPlace, *, backend: str, keep: int, switch: bool
+) -> str | None:
+    """Write the stored templates as a generation, and return its name, or None where there are none.
 
-    The recall of a compressed gallery is measured against exact search and written down; below
-    1 the generation is not switched to.
+    No more than one part of them is in memory at a time. The recall of a compressed gallery is
+    measured against exact search and written down; below 1 the generation is not switched to.
 
     Args:
-        keeper: A complete gallery.
-        epoch: The mark of the database that it is a copy of.
+        session: A consistent view of the database.
+        place: Which gallery.
+        backend: `exact` or `faiss`.
         keep: Earlier generations kept for rollback.
-        cipher: Encrypts its files.
         switch: Whether it becomes the current one.
 
     Raises:
+        IncompleteError: Portraits lack an undamaged template of this pack.
         GenerationError: It could not be written or verified; the current one stays.
     """
-    directory = keeper.place.directory
-    references = keeper.gallery.references()
-    is_exact = isinstance(keeper.gallery, ExactGallery)
-    path = write_generation(
-        directory,
-        references,
-        contract_id=keeper.place.contract_id,
-        position=keeper.position,
-        gallery=keeper.place.name,
-        extra={"epoch": epoch},
-        recall=None if is_exact else measure_recall(keeper.gallery, references),
-        cipher=cipher,
+    total = repository.count_portraits(session, place.name)
+    if not total:
+        return None
+    missing = total - repository.count_templates(session, place.name, place.contract_id)
+    if missing:
+        raise IncompleteError(place.name, missing)
+    path = write_stream(
+        place.directory,
+        _sound_parts(session, place),
+        Title(
+            gallery=place.name,
+            contract_id=place.contract_id,
+            position=repository.heads(session).get(place.name, 0),
+            extra={"epoch": repository.epoch(session, place.name)},
+            created_at=datetime.now(UTC),
+        ),
+        references=total,
+        dimension=place.dimension,
+        cipher=generation_cipher(session, place),
+        recall=lambda enrolled: _recall(backend, place, enrolled),
     )
     if switch:
-        activate(directory, path)
-        prune(directory, keep=keep)
-    clean(directory)
+        activate(place.directory, path)
+        prune(place.directory, keep=keep)
+    clean(place.directory)
     return path.name
 
 
-def _from_generation(session: Session, place: GalleryPlace, backend: str) -> Keeper | None:
+def _sound_parts(session: Session, place: GalleryPlace) -> Iterator[References]:
+    """Read the stored templates part by part.
+
+    Raises:
+        IncompleteError: One of them is damaged.
+    """
+    parts = repository.stream_references(session, place.name, place.contract_id, place.dimension)
+    for references, damaged in parts:
+        if damaged:
+            raise IncompleteError(place.name, len(damaged))
+        yield references
+
+
+def _recall(backend: str, place: GalleryPlace, enrolled: Enrolled) -> Rate | None:
+    """Measure what a compressed gallery finds of what it holds; an exact one finds everything."""
+    if backend == "exact":
+        return None
+    return measure_recall(new_gallery(backend, place.dimension, enrolled), enrolled)
+
+
+def from_generation(session: Session, place: GalleryPlace, backend: str) -> Keeper | None:
+    """Load a gallery's current generation and the changes since, or None where it cannot be used."""
     try:
         path = current(place.directory)
         if path is None:
             return None
-        references, manifest = load_generation(
+        read = load_generation if backend == "exact" else open_generation
+        enrolled, manifest = read(
             path, contract_id=place.contract_id, cipher=generation_cipher(session, place)
         )
         if manifest.extra.get("epoch") != repository.epoch(session, place.name):
             raise GenerationError(f"{path.name} was made from another database")
         keeper = Keeper(
             place,
-            new_gallery(backend, place.dimension, references),
+            new_gallery(backend, place.dimension, enrolled),
             generation=path.name,
             position=manifest.position,
         )

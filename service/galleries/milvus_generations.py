@@ -99,6 +99,10 @@ class MilvusGenerations:
             gallery.record_position(position)
         return keeper
 
+    def newer(self, session: Session, keeper: Keeper) -> Keeper | None:  # noqa: ARG002 - the server has them
+        """Leave the gallery as it is: one service writes to a collection; see `Backend.newer`."""
+        return None
+
     def write(self, session: Session, place: GalleryPlace, *, switch: bool) -> str | None:
         """Fill a new collection beside the one in use; see `Backend.write`."""
         if not repository.count_portraits(session, place.name):

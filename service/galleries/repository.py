@@ -157,7 +157,7 @@ def load_references(
     Returns:
         The references, and the ids of those whose template is damaged, which are left out.
     """
-    total = session.scalar(_enrolled(gallery, contract_id).with_only_columns(func.count())) or 0
+    total = count_templates(session, gallery, contract_id)
     ids = np.empty(total, dtype=np.int64)
     keys = np.empty(total, dtype=np.int64)
     sexes = np.empty(total, dtype=np.uint8)
@@ -258,6 +258,11 @@ def _enrolled(gallery: str, contract_id: str) -> Select[int, int, str | None, da
         .where(Person.gallery == gallery, Template.contract_id == contract_id)
     )
     return query
+
+
+def count_templates(session: Session, gallery: str, contract_id: str) -> int:
+    """Count a pack's templates of the portraits that belong into a gallery."""
+    return session.scalar(_enrolled(gallery, contract_id).with_only_columns(func.count())) or 0
 
 
 def count_portraits(session: Session, gallery: str) -> int:

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from index.calibration import MIN_PERSONS, Calibration
-from index.errors import BackendError
+from index.errors import BackendError, GenerationError
 from index.pack import Pack
 from index.types import Candidate, Vectors
 from service.database import Database
@@ -22,9 +22,11 @@ from service.galleries.calibrations import Calibrated, Calibrations
 from service.galleries.completing import Completing
 from service.galleries.keeper import (
     GalleryPlace,
+    IncompleteError,
     Keeper,
     gallery_place,
     missed_changes,
+    replay,
 )
 from service.galleries.lock import SharedLock
 from service.galleries.repository import Change
@@ -34,6 +36,11 @@ from service.settings import Settings
 log = structlog.get_logger(__name__)
 
 NAMES = (FLAGGED, REGISTERED)
+
+RENEW_EVERY_S = 60.0
+"""Seconds between looks for generations that another process has written; a look reads a line."""
+
+_SPOILT = "The gallery '{}' met damaged vectors on the disk; it is made anew from the stored templates."
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +185,31 @@ class Galleries:
         """Tell of every gallery whether it can answer."""
         return [self._state(name) for name in NAMES]
 
+    def renew(self) -> bool:
+        """Go over to the generations that were written since, here or by another process; a worker's turn.
+
+        So what was erased leaves the files that this process still has open, a rebuild and a rollback
+        take effect without a restart, and a gallery that was loaded into memory goes to disk.
+        """
+        for keeper in [keeper for keeper in self._keepers.values() if not keeper.unencoded]:
+            try:
+                with self._database.read() as session:
+                    newer = self._backend.newer(session, keeper)
+                if newer is not None:
+                    self._go_over_to(newer)
+            except (IncompleteError, GenerationError) as error:
+                log.warning("generation-not-renewed", gallery=keeper.place.name, reason=str(error))
+        return False
+
+    def _go_over_to(self, newer: Keeper) -> None:
+        """Put a gallery into the place of the one that answers, after it has caught up with it."""
+        with self._catching_up:
+            with self._database.read() as session:
+                replay(session, newer)
+            with self._lock.exclusive():
+                self._keepers[newer.place.name] = newer
+        log.info("generation-taken-up", gallery=newer.place.name, generation=newer.generation)
+
     def calibrate(self) -> None:
         """Calibrate the galleries that can be measured, where need be, before a search would wait for it."""
         for keeper in list(self._keepers.values()):
@@ -243,6 +275,8 @@ class Galleries:
 
     def _ready(self, name: str) -> Keeper:
         keeper = self._keepers[name]
+        if keeper.spoilt:
+            raise GalleryNotReadyError(_SPOILT.format(name))
         if keeper.unencoded:
             raise GalleryNotReadyError(
                 f"{len(keeper.unencoded)} portraits of the gallery '{name}' were not encoded by the pack in "
@@ -256,7 +290,14 @@ class Galleries:
         keeper = self._ready(name)
         persons = keeper.gallery.person_count
         calibration = calibrated.calibration.scale_to(persons)
-        found = keeper.gallery.search(row, limit=limit, threshold=calibration.threshold, exclude=[exclude])
+        try:
+            found = keeper.gallery.search(
+                row, limit=limit, threshold=calibration.threshold, exclude=[exclude]
+            )
+        except GenerationError as error:
+            log.warning("generation-spoilt", gallery=name, generation=keeper.generation, reason=str(error))
+            keeper.spoilt = True
+            raise GalleryNotReadyError(_SPOILT.format(name)) from error
         return GallerySearch(
             gallery=name,
             generation=keeper.generation,
@@ -274,6 +315,7 @@ class Galleries:
         if keeper is None:
             return GalleryState(name, False, "not loaded", None, 0, 0, 0)
         reason = f"{len(keeper.unencoded)} portraits not encoded by this pack" if keeper.unencoded else None
+        reason = "its generation is damaged on the disk; a fresh one is made" if keeper.spoilt else reason
         try:
             persons, references = keeper.gallery.person_count, len(keeper.gallery)
         except BackendError as error:

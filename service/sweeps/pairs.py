@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from index.calibration import Calibration
-from index.linking import Links, blocks, link_block, merge
+from index.linking import Linker, Links, blocks, merge
 from index.pack import Pack
 from index.types import References
 from service.database import Database
@@ -97,12 +98,12 @@ def find_pairs(
     kept = _folder_of(comparison, folder, contract_id)
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     right = None if comparison.right is comparison.left else comparison.right.references
-    for block in range(comparison.steps):
-        part = kept / f"block-{block:06d}.npz"
-        if not part.exists():
-            links = link_block(comparison.left.references, right, block, threshold=comparison.threshold)
-            _save(part, links)
-        advance()
+    with closing(Linker(comparison.left.references, right, threshold=comparison.threshold)) as linker:
+        for block in range(comparison.steps):
+            part = kept / f"block-{block:06d}.npz"
+            if not part.exists():
+                _save(part, linker.block(block))
+            advance()
     return merge(_load(part) for part in sorted(kept.glob("block-*.npz")))
 
 

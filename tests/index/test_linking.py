@@ -1,5 +1,7 @@
 """All pairs against a plain product of everything with everything."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from index import linking
 from index.errors import DimensionError
-from index.linking import Links, blocks, link_block, merge
+from index.linking import Linker, Links, blocks, link_block, merge
 from index.types import References
 
 
@@ -113,3 +115,30 @@ def test_galleries_of_different_dimension_are_refused() -> None:
 def test_any_gallery_gives_the_pairs_of_the_plain_product(count: int, persons: int, seed: int) -> None:
     left = gallery(count, persons=persons, seed=seed)
     assert as_pairs(link(left, None, 0.35)).keys() == oracle(left, None, 0.35).keys()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_no_pair_among_twenty_thousand_is_lost_by_the_compressed_scan(
+    monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    monkeypatch.setattr(linking, "ROWS", 1024)
+    monkeypatch.setattr(linking, "COLUMNS", 4096)
+    monkeypatch.setattr(linking, "_SEGMENTS", 2)
+    everybody = gallery(20_000, persons=18_000, seed=5, dimension=64)
+    left = everybody if alone else gallery(1500, persons=900, seed=5, dimension=64, first=50_000)
+    right = None if alone else everybody
+    expected = link(left, right, 0.5)
+    with closing(Linker(left, right, threshold=0.5)) as linker:
+        assert all(segment.scan is not None for _, segment in linker._segments)
+        found = merge([linker.block(block) for block in range(blocks(left))])
+    assert len(expected) > 300
+    for name in ("left", "right", "left_references", "right_references", "scores"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_small_galleries_and_low_thresholds_are_compared_by_products() -> None:
+    left = gallery(40, persons=30, seed=6)
+    for threshold in (0.1, 0.5):
+        with closing(Linker(left, None, threshold=threshold)) as linker:
+            found = merge([linker.block(block) for block in range(blocks(left))])
+        assert as_pairs(found) == oracle(left, None, threshold)
