@@ -8,6 +8,7 @@ The parts come from the service's own figures (`oneperson_check_part_seconds` of
 import base64
 import itertools
 import json
+import os
 import re
 import tempfile
 import threading
@@ -27,7 +28,7 @@ from index.pack import load_pack
 from scripts.benchmark_portraits import usable_portraits
 from scripts.checks_data import ChecksData, person_id
 from scripts.failures import CommandError
-from scripts.installation import Installation
+from scripts.installation import Installation, Serving
 from scripts.storage import prepared_database
 from service.encryption.vault import vault_of
 from service.portrait_store import PortraitStore
@@ -78,6 +79,8 @@ class Phase:
         per_s: A second.
         p50_ms: Half of them below.
         p99_ms: 99 of 100 below.
+        cpu_ms: Processor time of the service for one check, all threads together: what a busy machine cannot
+            change much.
         parts_ms: Mean time by part, as the service measured it; `rest` is everything else in the service.
         outside_ms: Mean time that clients waited beyond what the service measured.
     """
@@ -88,6 +91,7 @@ class Phase:
     per_s: float
     p50_ms: float
     p99_ms: float
+    cpu_ms: float
     parts_ms: Mapping[str, float]
     outside_ms: float
 
@@ -129,7 +133,7 @@ def measure_checks(plan: ChecksPlan, *, report: Callable[[str], None]) -> Checks
         service = installation.start()
         started = time.perf_counter() - began
         try:
-            asking = Asking(service.address, key, portraits, persons=plan.persons)
+            asking = Asking(service, key, portraits, persons=plan.persons)
             report("warming up")
             asking.phase(clients=plan.clients, seconds=min(2.0, plan.seconds))
             report("one client")
@@ -181,16 +185,17 @@ def _fill(
 class Asking:
     """Sends checks."""
 
-    def __init__(self, address: str, key: str, portraits: Sequence[bytes], *, persons: int) -> None:
+    def __init__(self, service: Serving, key: str, portraits: Sequence[bytes], *, persons: int) -> None:
         """Prepare the bodies, so that the clients' own work is small.
 
         Args:
-            address: Of the service.
+            service: Running.
             key: Of a client with the scope `checks`.
             portraits: To be searched, in turn.
             persons: Numbers of the subjects: 1 to this.
         """
-        self._address = httpx.URL(address)
+        self._address = httpx.URL(service.address)
+        self._process = service.process.pid
         self._key = key
         self._portraits = [base64.b64encode(portrait).decode() for portrait in portraits]
         self._persons = persons
@@ -202,7 +207,7 @@ class Asking:
         Raises:
             CommandError: A check was refused.
         """
-        before = self._parts()
+        before, cpu = self._parts(), processor_s(self._process)
         answers: list[tuple[float, bool]] = []
         failures: list[BaseException] = []
         until = time.perf_counter() + seconds
@@ -221,16 +226,18 @@ class Asking:
             thread.start()
         for thread in threads:
             thread.join()
-        took = time.perf_counter() - began
+        took, used = time.perf_counter() - began, processor_s(self._process) - cpu
         if failures:
             raise CommandError(f"a check failed: {failures[0]}")
-        return self._figures(answers, clients, took, before)
+        return self._figures(answers, clients, took=took, used=used, before=before)
 
     def _figures(
         self,
         answers: Sequence[tuple[float, bool]],
         clients: int,
+        *,
         took: float,
+        used: float,
         before: Mapping[str, float],
     ) -> Phase:
         after = self._parts()
@@ -243,6 +250,7 @@ class Asking:
             per_s=round(len(answers) / took, 2),
             p50_ms=round(float(np.median(times)), 2),
             p99_ms=round(float(np.quantile(times, 0.99)), 2),
+            cpu_ms=round(1e3 * used / len(answers), 2),
             parts_ms={part: round(taken, 3) for part, taken in parts.items()},
             outside_ms=round(float(np.mean(times)) - sum(parts.values()), 2),
         )
@@ -281,3 +289,13 @@ class Asking:
         """Return the seconds that each part of all checks has taken so far."""
         metrics = httpx.get(self._address.join("/metrics"), timeout=60).text
         return {part: float(total) for part, total in PART.findall(metrics)}
+
+
+def processor_s(process: int) -> float:
+    """Return the seconds of processor time that a process has used; 0 where the system does not tell."""
+    try:
+        told = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    user, system = told.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -69,6 +69,7 @@ def checks_table(figures: ChecksFigures) -> Table:
     table.add_row("checks a second", *(f"{phase.per_s:.1f}" for phase in phases))
     table.add_row("half below", *(_ms(phase.p50_ms) for phase in phases))
     table.add_row("99 of 100 below", *(_ms(phase.p99_ms) for phase in phases))
+    table.add_row("processor time of one", *(_ms(phase.cpu_ms) for phase in phases))
     table.add_section()
     for part in sorted(_parts_of(phases), key=_place):
         name = PARTS.get(part, part)

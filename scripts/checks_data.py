@@ -14,9 +14,11 @@ from service.database import Database
 from service.encryption.templates import sealed_template
 from service.encryption.vault import Vault, vault_of
 from service.galleries.repository import ENROL, append_changes
+from service.months import Month
 from service.persons.enrolment import FLAGGED
 from service.portrait_store import PortraitStore, owner_of_person
-from service.tables import Person, Portrait, Template
+from service.register.flags import FlagEvent, region_of
+from service.tables import Person, PersonFlagEvent, Portrait, RegisterEntry, Template, now
 
 BATCH = 5000
 """Persons of one transaction."""
@@ -60,7 +62,10 @@ class ChecksData:
     ) -> None:
         """Write rows whose keys are given: nobody else writes into this database."""
         contract_id, vault = self._pack.contract_id, vault_of(session)
-        session.execute(insert(Person), [_person(number) for number in numbers])
+        persons = [_person(number) for number in numbers]
+        session.execute(insert(Person), persons)
+        session.execute(insert(RegisterEntry), [_entry(person) for person in persons])
+        session.execute(insert(PersonFlagEvent), [_flagged(person) for person in persons])
         session.execute(insert(Portrait), [_portrait(number, locations) for number in numbers])
         session.execute(
             insert(Template),
@@ -86,6 +91,28 @@ def _person(number: int) -> dict[str, Any]:
         "sex": str(number % 2 + 1),
         "division_code": DIVISIONS[number % len(DIVISIONS)],
         "gallery": FLAGGED,
+    }
+
+
+def _entry(person: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of the register that a flagged person has; the service would add it by and by."""
+    moment = now()
+    return {
+        "person_id": person["person_id"],
+        "division_code": person["division_code"],
+        "flagged_at": moment,
+        "changed_at": moment,
+    }
+
+
+def _flagged(person: dict[str, Any]) -> dict[str, Any]:
+    moment = now()
+    return {
+        "person_id": person["person_id"],
+        "kind": FlagEvent.FLAGGED,
+        "region": region_of(person["division_code"]),
+        "month": str(Month.of(moment)),
+        "at": moment,
     }
 
 

@@ -3,6 +3,7 @@
 import typer
 
 from scripts.storage import prepared_database
+from service.retention.collections import stale_collections
 from service.retention.due import Cutoffs, overdue
 from service.retention.generations import stale_generations
 from service.retention.service import Retention
@@ -31,6 +32,7 @@ def due() -> None:
     with prepared_database(settings) as database, database.read() as session:
         found = overdue(session, Cutoffs.of(settings, now()))
         stale = len(list(stale_generations(session, settings)))
+        stale += len(list(stale_collections(session, settings)))
     if stale:
         found["generations with erased templates"] = stale
     for name, count in found.items():

@@ -164,9 +164,7 @@ class Backups:
         writer.finish()
         return writer, counts
 
-    def _begin(
-        self, session: Session, file: BinaryIO, directory: Path, *, weights: bool
-    ) -> SealedWriter:
+    def _begin(self, session: Session, file: BinaryIO, directory: Path, *, weights: bool) -> SealedWriter:
         state, head = session.scalars(select(EncryptionState)).one(), read_head(session)
         pack, revision, made_at = read_manifest(directory), self._database.revision(), now().isoformat()
         writer = SealedWriter(

@@ -140,11 +140,11 @@ def test_packs_are_switched_and_rolled_back_without_a_wrong_or_a_refused_answer(
 
 
 def test_the_pack_that_was_switched_to_stays_in_force_after_a_restart(
-    installation: Installation, synthetic_pack_dir: Path, other_pack: Path
+    installation: Installation, synthetic_pack_dir: Path, other_pack: Path, tmp_path: Path
 ) -> None:
     new = read_manifest(other_pack).contract_id
-    with installation.serving() as (address, key), calling(address, key) as caller:
-        caller.put_person("P1", synthetic_portrait(1))
+    (tmp_path / "1.jpg").write_bytes(synthetic_portrait(1))
+    installation.import_portraits([{"person_id": "P1", "level_code": "30", "portrait": "1.jpg"}], tmp_path)
     assert installation.run("rebuild", "--pack", str(other_pack)).returncode == 0
     with installation.serving() as (address, key), calling(address, key) as caller:
         check = caller.check("T1", synthetic_portrait(1, shot=1))

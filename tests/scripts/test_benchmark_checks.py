@@ -19,6 +19,7 @@ def test_checks_of_a_real_service_are_measured_with_their_parts(
         assert phase.checks > 0
         assert phase.per_s > 0
         assert phase.p50_ms <= phase.p99_ms
+        assert phase.cpu_ms > 0
         assert phase.parts_ms.keys() >= {"decode", "detect", "encode", "search", "database", "chain", "rest"}
         assert min(phase.parts_ms.values()) >= 0
     assert figures.lone.clients == 1
