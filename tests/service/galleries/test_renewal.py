@@ -30,6 +30,11 @@ def vectors(pack: Pack) -> Vectors:
     return unit_vectors(40, pack.dimension)
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"gallery_backend": "faiss"})
+
+
 @pytest.fixture(autouse=True)
 def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let forty references be a large gallery."""
@@ -37,11 +42,11 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files_held(folder: Path) -> int:
-    """Count the files below a folder that this process has open, deleted ones included."""
+    """Count the files of a generation that this process has open, after it was renamed and deleted, too."""
     held = 0
     for link in Path("/proc/self/fd").iterdir():
         try:
-            held += str(folder) in os.readlink(link)  # noqa: PTH115 - deleted names are no paths
+            held += folder.name in os.readlink(link)  # noqa: PTH115 - deleted names are no paths
         except FileNotFoundError:
             continue
     return held
