@@ -34,7 +34,7 @@ from service.schema import is_known, newest_revision
 from service.settings import Settings
 
 LEAST_FREE_BYTES = 2 * 2**30
-"""A generation of 400,000 references of 512 floats takes 0.9 GB and is written beside the old one."""
+"""A generation of 400,000 references of 512 floats takes 1.1 GB and is written beside the old one."""
 
 MOST_NAMED = 20
 """Persons named in a finding; the number tells of the others."""
