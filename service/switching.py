@@ -6,6 +6,7 @@ puts it in its place in one step. A check keeps the line that it began with, so 
 of different packs, and none waits or is refused.
 """
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from index.errors import OnePersonError, PackError
 from index.pack import Pack, load_pack
 from service.database import Database
 from service.engine import Engine, find_pack, open_engine
-from service.errors import GalleryNotReadyError, ServiceError
+from service.errors import GalleryNotReadyError, ServiceError, SettingsError
 from service.galleries.completing import Completing
 from service.galleries.rebuild import LocalEngine, encode_unencoded
 from service.galleries.service import Galleries
@@ -27,6 +28,9 @@ from service.workers import Worker
 
 LOOK_EVERY_S = 1.0
 """Seconds between looks: one row is read."""
+
+AGAIN_S = 30.0
+"""Seconds until a switch that could not be taken over is tried again: an operator is putting a pack there."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +78,7 @@ class Switching:
     def __init__(self, app: FastAPI) -> None:
         """Watch for an application that is open."""
         self._app = app
+        self._not_before = 0.0
         self.waiting = ""
 
     @property
@@ -84,21 +89,24 @@ class Switching:
     def turn(self) -> bool:
         """Take over a switch that was announced since; returns that nothing more is due.
 
-        Raises:
-            OnePersonError: It cannot be taken over now; the old pack goes on, and it is tried again.
-            ServiceError: Likewise.
+        What cannot be taken over is tried again; the old pack goes on meanwhile.
         """
         state = self._app.state
         line: Line = state.line
         wanted = _wanted(state.database, state.settings)
         if wanted.switch == line.switch:
+            self.waiting = ""
+            return False
+        if time.monotonic() < self._not_before:
             return False
         log.info("switch-begins", switch=wanted.switch, pack=wanted.settings.pack)
         try:
             fresh = self._loaded(line, wanted)
-        except (OnePersonError, ServiceError) as error:
+        except (OnePersonError, ServiceError, SettingsError, OSError) as error:
             self.waiting = f"switch {wanted.switch} waits: {error}"
-            raise
+            self._not_before = time.monotonic() + AGAIN_S
+            log.warning("switch-waits", switch=wanted.switch, reason=str(error))
+            return False
         take_over(self._app, fresh)
         self.waiting = ""
         log.info("switch-done", switch=fresh.switch, pack=fresh.engine.pack.name)
