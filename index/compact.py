@@ -115,7 +115,7 @@ class ArrayStore:
     @property
     def dimension(self) -> int:
         """Length d of a vector."""
-        return self.array.shape[1]
+        return int(self.array.shape[1])
 
     def __len__(self) -> int:
         """Return the number of vectors, m."""

@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import count, pairwise
@@ -27,7 +28,7 @@ from index.columns import distinct, of_slice, sorted_join
 from index.combining import Combiner
 from index.compact import Enrolled, StoredReferences
 from index.compressed_scan import BATCH, use_one_thread
-from index.errors import DimensionError
+from index.errors import DimensionError, GenerationError
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.ranking import checked_exclusions, checked_references, checked_vectors
 from index.segment_search import Depths, Question, Run, search_segments
@@ -67,6 +68,7 @@ class FaissGallery:
         self._threads = threads or os.cpu_count() or 1
         self._compact_after_s = compact_after_s
         self._numbers = count(1)
+        self._damage = ""
         self._depths = Depths()
         self._combiner: Combiner[tuple[Vectors, frozenset[int]], list[Candidate]] = Combiner(
             slots=self._threads, most=_HANDFUL
@@ -137,7 +139,13 @@ class FaissGallery:
         exclude: Sequence[frozenset[int]] | None = None,
         where: SearchFilter | None = None,
     ) -> list[list[Candidate]]:
-        """Find the persons closest to each probe; see `Gallery.search`."""
+        """Find the persons closest to each probe; see `Gallery.search`.
+
+        Raises:
+            GenerationError: Vectors of a generation on disk turned out damaged; nothing is answered any more.
+        """
+        if self._damage:
+            raise GenerationError(self._damage)
         rows = checked_vectors(probes, dimension=self.dimension)
         excluded = checked_exclusions(exclude, probes=len(rows), limit=limit)
         if len(rows) == 1:
@@ -230,14 +238,21 @@ class FaissGallery:
 
     def _rewrite(self, segments: Sequence[Segment]) -> None:
         """Put one new segment of what lives in some into their place."""
-        if len(segments) == 1:
-            fresh = segments[0].rewritten(next(self._numbers))
-        else:
-            living = sorted_join([segment.living() for segment in segments])
-            fresh = Segment.of(next(self._numbers), living) if len(living) else None
+        try:
+            fresh = self._living_of(segments)
+        except GenerationError as error:
+            self._damage = str(error)
+            raise
         with self._writer:
             self._state = self._state.replaced(list(segments), fresh)
         self._depths.forget_all_but(self._state.segments)
+
+    def _living_of(self, segments: Sequence[Segment]) -> Segment | None:
+        """Make one segment of what lives in some; see `Segment.rewritten`."""
+        if len(segments) == 1:
+            return segments[0].rewritten(next(self._numbers))
+        living = sorted_join([segment.living() for segment in segments])
+        return Segment.of(next(self._numbers), living) if len(living) else None
 
     def _tend(self, *, lost: bool) -> None:
         """Start what is due in the background.
@@ -255,8 +270,9 @@ class FaissGallery:
     def _work_off(self) -> None:
         """Rewrite what is worth it; the lock on upkeep was taken for this thread."""
         try:
-            while segments := worth_rewriting(self._state, threads=self._threads):
-                self._rewrite(segments)
+            with suppress(GenerationError):  # The next search tells of it.
+                while segments := worth_rewriting(self._state, threads=self._threads):
+                    self._rewrite(segments)
         finally:
             self._upkeep.running.release()
 
@@ -304,7 +320,8 @@ def _sweep_later(gallery: "weakref.ref[FaissGallery]", upkeep: _Upkeep, delay_s:
     upkeep.sweep_begins()
     there = gallery()
     if there is not None:
-        there.compact()
+        with suppress(GenerationError):  # The next search tells of it.
+            there.compact()
 
 
 def _start(work: Callable[..., None], *arguments: object) -> None:

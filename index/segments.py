@@ -65,8 +65,8 @@ class Segment:
             compress: Whether to make codes, where they pay.
         """
         if isinstance(enrolled, StoredReferences):
-            scan = CompressedScan.of_codes(enrolled.codes, dimension=enrolled.dimension)
-            return Segment._of(number, enrolled, enrolled.store, scan)
+            made_before = CompressedScan.of_codes(enrolled.codes, dimension=enrolled.dimension)
+            return Segment._of(number, enrolled, enrolled.store, made_before)
         pays = compress and pays_to_compress(*enrolled.vectors.shape)
         scan = CompressedScan(enrolled.vectors) if pays else None
         return Segment._of(number, enrolled, ArrayStore(enrolled.vectors), scan)

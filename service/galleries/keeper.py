@@ -14,7 +14,7 @@ from index.compact import Enrolled
 from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
 from index.generation_files import Cipher
-from index.manifest import Title
+from index.manifest import GenerationManifest, Title
 from index.recall import measure_recall
 from index.snapshot import activate, clean, current, load_generation, open_generation, prune, write_stream
 from index.types import Rate, Reference, References
@@ -246,10 +246,7 @@ def from_generation(session: Session, place: GalleryPlace, backend: str) -> Keep
         path = current(place.directory)
         if path is None:
             return None
-        read = load_generation if backend == "exact" else open_generation
-        enrolled, manifest = read(
-            path, contract_id=place.contract_id, cipher=generation_cipher(session, place)
-        )
+        enrolled, manifest = _read(path, place, backend, generation_cipher(session, place))
         if manifest.extra.get("epoch") != repository.epoch(session, place.name):
             raise GenerationError(f"{path.name} was made from another database")
         keeper = Keeper(
@@ -263,6 +260,19 @@ def from_generation(session: Session, place: GalleryPlace, backend: str) -> Keep
         log.warning("generation-set-aside", gallery=place.name, reason=str(error))
         return None
     return keeper
+
+
+def _read(
+    path: Path, place: GalleryPlace, backend: str, cipher: Cipher
+) -> tuple[Enrolled, GenerationManifest]:
+    """Read of a generation what a backend keeps in memory.
+
+    Raises:
+        GenerationError: It is damaged or cannot be used here.
+    """
+    if backend == "exact":
+        return load_generation(path, contract_id=place.contract_id, cipher=cipher)
+    return open_generation(path, contract_id=place.contract_id, cipher=cipher)
 
 
 def missed_changes(session: Session, keeper: Keeper) -> list[Change]:

@@ -1,8 +1,8 @@
 """Searches the galleries: complete, current and calibrated, or not at all."""
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -153,7 +153,7 @@ class Galleries:
             DatabaseUnavailableError: Whether the gallery is current cannot be told.
         """
         self.catch_up()
-        calibrated = {name: self._calibrations.current(self._ready(name)) for name in names}
+        calibrated = {name: self._calibrated(name) for name in names}
         row = np.ascontiguousarray(probe, dtype=np.float32).reshape(1, -1)
         with self._lock.shared():
             return [self._search_one(name, row, calibrated[name], exclude, limit) for name in names]
@@ -214,7 +214,7 @@ class Galleries:
         """Calibrate the galleries that can be measured, where need be, before a search would wait for it."""
         for keeper in list(self._keepers.values()):
             if not keeper.unencoded and keeper.gallery.person_count >= MIN_PERSONS:
-                with suppress(GalleryNotReadyError):
+                with suppress(GalleryNotReadyError), _reading(keeper):
                     self._calibrations.current(keeper)
 
     def _catch_up(self) -> None:
@@ -284,20 +284,21 @@ class Galleries:
             )
         return keeper
 
+    def _calibrated(self, name: str) -> Calibrated:
+        keeper = self._ready(name)
+        with _reading(keeper):
+            return self._calibrations.current(keeper)
+
     def _search_one(
         self, name: str, row: Vectors, calibrated: Calibrated, exclude: frozenset[int], limit: int
     ) -> GallerySearch:
         keeper = self._ready(name)
         persons = keeper.gallery.person_count
         calibration = calibrated.calibration.scale_to(persons)
-        try:
+        with _reading(keeper):
             found = keeper.gallery.search(
                 row, limit=limit, threshold=calibration.threshold, exclude=[exclude]
             )
-        except GenerationError as error:
-            log.warning("generation-spoilt", gallery=name, generation=keeper.generation, reason=str(error))
-            keeper.spoilt = True
-            raise GalleryNotReadyError(_SPOILT.format(name)) from error
         return GallerySearch(
             gallery=name,
             generation=keeper.generation,
@@ -329,3 +330,19 @@ class Galleries:
             persons=persons,
             references=references,
         )
+
+
+@contextmanager
+def _reading(keeper: Keeper) -> Iterator[None]:
+    """Read vectors of a gallery, perhaps from the disk.
+
+    Raises:
+        GalleryNotReadyError: They are damaged there; the gallery answers no more until it is made anew.
+    """
+    try:
+        yield
+    except GenerationError as error:
+        name = keeper.place.name
+        log.warning("generation-spoilt", gallery=name, generation=keeper.generation, reason=str(error))
+        keeper.spoilt = True
+        raise GalleryNotReadyError(_SPOILT.format(name)) from error

@@ -149,6 +149,17 @@ def test_what_is_altered_on_disk_later_is_noticed_by_the_search_that_needs_it(
         load_generation(generation, contract_id=PACK, cipher=Gcm())
 
 
+def test_damage_that_a_compaction_meets_ends_all_answers(references: References, generation: Path) -> None:
+    gallery = FaissGallery(DIMENSION, opened(generation))
+    with (generation / "vectors.npy").open("r+b") as file:
+        file.truncate(100_000)
+    gallery.remove([1])
+    with pytest.raises(GenerationError, match="damaged"):
+        gallery.compact()
+    with pytest.raises(GenerationError, match="damaged"):
+        gallery.search(random_vectors(1, seed=9, dimension=DIMENSION), limit=1, threshold=0.99)
+
+
 def test_a_generation_may_be_deleted_while_it_is_searched_and_goes_with_its_gallery(
     references: References, generation: Path
 ) -> None:
