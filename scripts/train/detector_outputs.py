@@ -9,7 +9,7 @@ from scripts.train.detector_targets import ANCHORS, BASES_PX, STRIDES
 
 _SHARPNESS = 4
 """Power of the score by which a place counts among its neighbours: the sure ones decide, a single slip does
-not. On 224 faces of held-out squares the points' median error fell from 6.9 to 6.5 % of the eyes' distance."""
+not. On 224 held-out faces the points' median error fell from 6.9 to 6.5 % of the eyes' distance."""
 
 _LEAST = 1e-6
 """Weight of a place that is sure of nothing; less would make the quotient depend on rounding."""
