@@ -284,7 +284,9 @@ def run(
                 shown.advance(1)
                 if training.step % LOG_EVERY == 0:
                     checked = training.step % CHECK_EVERY == 0
-                    agreement = training.agreement(*batches.unseen(CHECKED, side)) if checked else None
+                    agreement = (
+                        training.agreement(*batches.unseen(CHECKED, training.net.side)) if checked else None
+                    )
                     _log(log, training, losses, time.monotonic() - started, agreement)
                     losses.clear()
                 if training.step % SAVE_EVERY == 0 or training.step == plan.steps:
