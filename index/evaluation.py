@@ -126,6 +126,30 @@ def evaluate_outcomes(pictures: Sequence[LabelledPicture], outcomes: Sequence[Ou
     )
 
 
+def evaluate_groups(
+    pictures: Sequence[LabelledPicture], outcomes: Sequence[Outcome]
+) -> dict[str, Evaluation | str]:
+    """Measure each group by itself: its own gallery, pairs and thresholds.
+
+    Args:
+        pictures: Manifest rows with their groups.
+        outcomes: Their templates, in the same order.
+
+    Returns:
+        By group, in alphabetical order; the reason where a group cannot be measured.
+    """
+    measured: dict[str, Evaluation | str] = {}
+    for group in sorted({picture.group for picture in pictures}):
+        own = [place for place, picture in enumerate(pictures) if picture.group == group]
+        try:
+            measured[group] = evaluate_outcomes(
+                [pictures[place] for place in own], [outcomes[place] for place in own]
+            )
+        except EvaluationError as error:
+            measured[group] = str(error)
+    return measured
+
+
 def threshold_for(false_scores: NDArray[np.float64], target: float) -> float:
     """Return the lowest threshold at which at most a share `target` of non-mated scores is reached.
 

@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -69,6 +69,7 @@ def write_report(
     *,
     source: Path,
     pack: str,
+    groups: Mapping[str, Evaluation | str] | None = None,
 ) -> None:
     """Write `report.json`, `failures.csv`, `det.png`, `scores.png` and `errors.html`.
 
@@ -79,12 +80,18 @@ def write_report(
         outcomes: What became of them.
         source: The folder that the pictures' paths are relative to.
         pack: Name and version of the pack.
+        groups: The same of each group, or why it could not be measured; goes into `report.json`.
     """
     # Matplotlib takes half a second to import, and only this command draws.
     from index.evaluation_plots import draw_det, draw_scores  # noqa: PLC0415
 
     directory.mkdir(parents=True, exist_ok=True)
     report = as_report(evaluation, pack=pack)
+    if groups:
+        report["groups"] = {
+            group: {"reason": one} if isinstance(one, str) else as_report(one, pack=pack)
+            for group, one in groups.items()
+        }
     (directory / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     _write_failures(directory / "failures.csv", pictures, outcomes)
     draw_det(evaluation, directory / "det.png", pack=pack)

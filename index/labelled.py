@@ -19,17 +19,20 @@ class LabelledPicture:
     Attributes:
         path: Of the picture file, relative to the folder.
         identity: Label of the person; equal labels mean the same person.
+        group: Value of the column that figures are wanted by; empty without one.
     """
 
     path: str
     identity: str
+    group: str = ""
 
 
-def read_labelled(directory: Path) -> list[LabelledPicture]:
+def read_labelled(directory: Path, *, by: str | None = None) -> list[LabelledPicture]:
     """Read `manifest.csv` and check that every picture is there.
 
     Args:
         directory: Holds the manifest and, beneath it, the pictures.
+        by: Name of a further column, of which every row has the value of its group.
 
     Returns:
         The rows, in the manifest's order.
@@ -40,7 +43,7 @@ def read_labelled(directory: Path) -> list[LabelledPicture]:
     path = directory / MANIFEST
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            pictures = list(_rows(csv.DictReader(file, strict=True), directory))
+            pictures = list(_rows(csv.DictReader(file, strict=True), directory, by))
     except FileNotFoundError:
         raise EvaluationError(f"{path}: is missing; list the pictures there, columns path,identity") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -58,12 +61,13 @@ def by_identity(pictures: Sequence[LabelledPicture]) -> dict[str, list[int]]:
     return places
 
 
-def _rows(reader: "csv.DictReader[str]", directory: Path) -> Iterator[LabelledPicture]:
-    missing = {"path", "identity"} - set(reader.fieldnames or ())
+def _rows(reader: "csv.DictReader[str]", directory: Path, by: str | None) -> Iterator[LabelledPicture]:
+    wanted = ["path", "identity"] if by is None else ["path", "identity", by]
+    missing = set(wanted) - set(reader.fieldnames or ())
     if missing:
         raise EvaluationError(
             f"{directory / MANIFEST}: line 1 has no column {' and '.join(sorted(missing))}; "
-            "the first line names the columns: path,identity"
+            f"the first line names the columns: {','.join(wanted)}"
         )
     seen: set[str] = set()
     for row in reader:
@@ -78,7 +82,8 @@ def _rows(reader: "csv.DictReader[str]", directory: Path) -> Iterator[LabelledPi
         if not (directory / path).is_file():
             raise EvaluationError(f"{place}: there is no file '{path}'; put it there or remove the line")
         seen.add(path)
-        yield LabelledPicture(path, identity)
+        group = "" if by is None else (row[by] or "").strip()
+        yield LabelledPicture(path, identity, group)
 
 
 def _is_beneath(path: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from index.evaluation import Evaluation, evaluate_outcomes
+from index.evaluation import Evaluation, evaluate_groups, evaluate_outcomes
 from index.evaluation_report import write_report
 from index.extraction import Extractor
 from index.labelled import read_labelled
@@ -25,6 +25,10 @@ def evaluate(
     pack: Annotated[
         str | None, typer.Option(help="Name or directory of the pack; default: the one in the settings.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="A further column of manifest.csv, such as sex: figures for each value."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures encoded at once.")] = 2,
 ) -> None:
     """Measure identification and verification on labelled portraits.
@@ -38,7 +42,7 @@ def evaluate(
     if pack is not None:
         settings = settings.model_copy(update={"pack": pack})
     extractor = Extractor(load_pack(find_pack(settings)))
-    pictures = read_labelled(directory)
+    pictures = read_labelled(directory, by=by)
     try:
         with progress("Encoding portraits", len(pictures)) as shown:
             outcomes = encode_labelled(
@@ -55,8 +59,15 @@ def evaluate(
     evaluation = evaluate_outcomes(pictures, outcomes)
     manifest = extractor.pack.manifest
     name = f"{manifest.name} {manifest.version}"
-    write_report(out, evaluation, pictures, outcomes, source=directory, pack=name)
+    groups = {} if by is None else evaluate_groups(pictures, outcomes)
+    write_report(out, evaluation, pictures, outcomes, source=directory, pack=name, groups=groups)
     _tell(console, evaluation, name)
+    for group, measured in groups.items():
+        if isinstance(measured, str):
+            console.print(f"\n{by} {group}: {measured}")
+        else:
+            console.print()
+            _tell(console, measured, f"{by} {group}")
     console.print(f"Report: {out / 'report.json'}; worst errors, with portraits: {out / 'errors.html'}")
 
 

@@ -52,6 +52,27 @@ def test_everything_is_written(
     assert "12 of 12 (100.0 %)" in done.err
 
 
+def test_each_group_is_measured_by_itself(
+    operator: Operator, labelled: Path, synthetic_pack_dir: Path, tmp_path: Path
+) -> None:
+    manifest = labelled / "manifest.csv"
+    head, *rows = manifest.read_text().splitlines()
+    groups = ["f"] * 6 + ["m"] * 5 + ["x"]
+    lines = [f"{head},sex", *(f"{row},{group}" for row, group in zip(rows, groups, strict=True))]
+    manifest.write_text("\n".join(lines))
+    command = ["evaluate", str(labelled), "--pack", str(synthetic_pack_dir), "--out", str(tmp_path / "out")]
+    done = operator.types(*command, "--by", "sex")
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["groups"]
+    assert (found["f"]["images"], found["f"]["identities"], found["m"]["images"]) == (6, 3, 5)
+    assert found["f"]["rank1"]["value"] == 1.0
+    assert "no identity has two pictures" in found["x"]["reason"]
+    assert "sex m: 5 pictures of 3 identities" in done.out
+    refused = operator.types(*command, "--by", "age")
+    assert refused.code != 0
+    assert "no column age" in refused.err
+
+
 def test_a_second_run_gives_the_same_report(
     operator: Operator, labelled: Path, synthetic_pack_dir: Path, tmp_path: Path
 ) -> None:
