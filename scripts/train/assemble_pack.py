@@ -38,6 +38,9 @@ def assemble(
         "scut-fbp,aaf"
     ),
     score_threshold: Annotated[float, typer.Option(help="Of the detector.")] = 0.75,
+    flip: Annotated[
+        bool, typer.Option(help="Add the mirrored face's vector: better, twice the time.")
+    ] = False,
     version: Annotated[str, typer.Option(help="Of the pack.")] = "1",
     licence: Annotated[str, typer.Option(help="Terms of the weights, in words.")] = (
         "OnePerson's own weights, for evaluation and development; see MODEL_CARD.md"
@@ -58,6 +61,7 @@ def assemble(
         colour="rgb",
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
+        flip=flip,
     )
     directory = assemble_pack(recipe, target.parent)
     faces = unpack(pool, work)

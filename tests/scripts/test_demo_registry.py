@@ -1,6 +1,8 @@
 import datetime as dt
 from collections.abc import Sequence
+from importlib.resources import files
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from scripts.demo_registry import (
     Sitter,
     build_registry,
     citizen_id_number,
+    people,
 )
 from scripts.failures import CommandError
 from service.persons.schemas import RegistrationFields
@@ -39,9 +42,9 @@ def face(x: float, y: float, width: float, height: float) -> Face:
 
 
 def known_faces(picture: Image) -> Sequence[Face]:
-    """Answer the known places, so that the registry can be tested without any model."""
+    """Answer the known places, so that the registry can be tested without any model; none in a part."""
     height, width = picture.shape[:2]
-    return [face(*box) for box in SIZES[height, width]]
+    return [face(*box) for box in SIZES.get((height, width), ())]
 
 
 def test_every_photograph_of_the_installed_packages_is_found() -> None:
@@ -123,6 +126,28 @@ def test_a_sitter_without_a_face_is_named() -> None:
 
     registry = build_registry(without_the_first)
     assert registry.missing == ("a face was not found in insightface/data/images/t1.jpg",)
+
+
+def test_a_face_too_small_to_be_found_in_a_group_is_found_in_a_window() -> None:
+    whole = decode_portrait(files("insightface").joinpath("data/images/t1.jpg").read_bytes()).pixels
+    expected = {face(*box).box[:2] for box in SIZES[886, 1280]}
+
+    def near_ones_only(picture: Image) -> Sequence[Face]:
+        if picture.shape == whole.shape:
+            return []
+        found = list(known_faces(picture))
+        for x, y, width, height in SIZES[886, 1280]:
+            row, column = y + height // 2, x + width // 2
+            middle = whole[row : row + 20, column : column + 20]
+            unlike, _, (left, top), _ = cv2.minMaxLoc(
+                cv2.matchTemplate(picture, middle, cv2.TM_SQDIFF_NORMED)
+            )
+            if unlike < 1e-4:
+                found.append(face(float(left - width // 2), float(top - height // 2), width, height))
+        return found
+
+    group = [person.face.box[:2] for person in people(near_ones_only) if person.source.endswith("t1.jpg")]
+    assert {(round(x), round(y)) for x, y in group} == expected
 
 
 def test_too_few_people_end_the_demo_with_the_reasons() -> None:

@@ -53,8 +53,9 @@ def vectors(pack: Pack) -> Vectors:
 @pytest.fixture
 def store(database: Database, settings: Settings, pack: Pack, vectors: Vectors) -> PortraitStore:
     """Persons with templates, and a portrait file each."""
-    fill(database, vectors, contract_id=pack.contract_id)
     store = PortraitStore(settings.portraits_dir, vault_of(database.info))
+    store.delete(store.put(b"", owner="nobody"))  # Makes the folder, while no record points into it yet.
+    fill(database, vectors, contract_id=pack.contract_id)
     with database.write() as session:
         for portrait in session.scalars(select(Portrait)):
             portrait.location = store.put(picture(portrait.reference_id), owner=owner(portrait))
