@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from index.pack import load_pack
+from index.pack import Pack, load_pack
 from scripts.installation import Installation, Serving
 from scripts.storage import prepared_database
 from service.auth.accounts import register_client
 from service.auth.service import Scope
 from service.encryption.vault import vault_of
+from service.galleries.switches import in_force
 from service.portrait_store import PortraitStore
 from service.settings import Settings
 from tests.functional.callers import calling
@@ -95,7 +96,14 @@ class Town:
         for name in brought & set(stored):
             assert stored[name] == {sha256(self.imported[name])}
         assert_files_agree(self.database, self.store)
-        assert_gallery_agrees(self.database, self.settings, self.pack)
+        assert_gallery_agrees(self.database, *self.in_force())
+
+    def in_force(self) -> tuple[Settings, Pack]:
+        """The settings and pack that a service would take: a rebuild may have come as far as to switch."""
+        with self.database.read() as session:
+            found = in_force(session, self.settings)
+        is_other = found.contract_id == self.other_pack.contract_id
+        return found.settings, self.other_pack if is_other else self.pack
 
     def check_answers(self, service: Serving, dice: random.Random) -> None:
         """Ask the restarted service about everybody, and about the checks of before."""
@@ -159,8 +167,10 @@ def during_an_import(town: Town, dice: random.Random) -> None:
 
 
 def during_a_rebuild(town: Town, dice: random.Random) -> None:
-    """A rebuild for another pack dies while it encodes or writes."""
-    command = ("rebuild", "--pack", str(town.other_pack_dir))
+    """A rebuild for the pack that is not in force dies while it encodes or writes, or after its switch."""
+    _, pack = town.in_force()
+    other = town.other_pack_dir if pack is town.pack else Path(town.settings.pack)
+    command = ("rebuild", "--pack", str(other))
     killed(town, dice, lambda: b"Encoded" in town.said(), *command)
 
 
@@ -214,7 +224,7 @@ def test_kill_at_any_moment_loses_and_invents_nothing(
         done = town.installation.run("rebuild", "--pack", str(other_pack_dir))
         assert done.returncode == 0, done.stdout
         town.check_truth()
-        assert_gallery_agrees(town.database, town.settings, town.other_pack)
+        assert town.in_force()[1] is town.other_pack
         service = town.installation.start()
         town.check_answers(service, dice)
         service.stop()
