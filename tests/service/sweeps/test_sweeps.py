@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from index.linking import Links, link_block
+from index.linking import Linker, Links
 from index.pack import Pack, load_pack
-from index.types import References, Vectors
+from index.types import Vectors
 from service.database import Database
 from service.galleries.keeper import IncompleteError
 from service.settings import Settings
@@ -158,11 +158,13 @@ def test_interrupted_sweep_goes_on_and_a_changed_gallery_starts_anew(
     assert done_blocks(begun, folder, contract_id=pack.contract_id) == 2
     computed: list[int] = []
 
-    def counting(left: References, right: References | None, block: int, *, threshold: float) -> Links:
-        computed.append(block)
-        return link_block(left, right, block, threshold=threshold)
+    compare = Linker.block
 
-    monkeypatch.setattr("service.sweeps.pairs.link_block", counting)
+    def counting(linker: Linker, block: int) -> Links:
+        computed.append(block)
+        return compare(linker, block)
+
+    monkeypatch.setattr(Linker, "block", counting)
     resumed = find_pairs(begun, folder, contract_id=pack.contract_id, advance=lambda: None)
     assert computed == [2, 3]
     fill(database, unit_vectors(1, pack.dimension, seed=9), contract_id=pack.contract_id, prefix="B")
