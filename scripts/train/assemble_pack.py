@@ -43,7 +43,7 @@ def assemble(
     ] = False,
     version: Annotated[str, typer.Option(help="Of the pack.")] = "1",
     licence: Annotated[str, typer.Option(help="Terms of the weights, in words.")] = (
-        "OnePerson's own weights, for evaluation and development; see MODEL_CARD.md"
+        "OnePerson's own weights, for evaluation and development, not for operation; see MODEL_CARD.md"
     ),
 ) -> None:
     """Copy both models, write the manifest, verify the pack, and measure its table of false match rates.
