@@ -20,6 +20,16 @@ BOTH_DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server with a migrated template database."""
+    yield from _server()
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    yield from _server()
+
+
+def _server() -> Iterator[PostgresServer]:
     try:
         with running_server() as server:
             server.make_template()

@@ -13,7 +13,6 @@ from scripts.storage import prepared_database
 from service.encryption.keys import new_key
 from service.settings import Settings
 from service.tables import Person, Portrait
-from tests.conftest import unavailable
 from tests.functional.faulty import (
     Receiver,
     Site,
@@ -26,7 +25,7 @@ from tests.functional.faulty import (
     until,
     write_targets,
 )
-from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
+from tests.postgres import PostgresServer
 from tests.service.notices.receiving import issue_one
 from tests.synthetic import synthetic_portrait
 
@@ -192,17 +191,6 @@ def test_keys_that_are_missing_or_anothers_are_refused_and_change_nothing(
     site.restart()
     site.assert_whole()
     site.close()
-
-
-@pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    """A server that a test may stop."""
-    try:
-        with running_server() as server:
-            server.make_template()
-            yield server
-    except PostgresUnavailableError as error:
-        unavailable("postgres", str(error))
 
 
 @pytest.mark.postgres

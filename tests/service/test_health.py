@@ -1,7 +1,6 @@
 """Liveness and readiness, also when something is away."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from service.app import create_app
 from service.database import Database
 from service.health import Readiness
 from service.settings import Settings
-from tests.conftest import unavailable
-from tests.postgres import PostgresServer, PostgresUnavailableError, running_server
+from tests.postgres import PostgresServer
 from tests.service.conftest import SQLITE_ONLY, make_settings
 
 
@@ -95,17 +93,6 @@ def test_an_answer_is_reused_for_a_moment(
     assert readiness.report() is first
     monkeypatch.setattr(health, "AGE_S", 0.0)
     assert readiness.report() is not first
-
-
-@pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    """A server that a test may stop."""
-    try:
-        with running_server() as server:
-            server.make_template()
-            yield server
-    except PostgresUnavailableError as error:
-        unavailable("postgres", str(error))
 
 
 @pytest.mark.postgres
