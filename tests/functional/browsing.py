@@ -166,8 +166,10 @@ class Watch:
         context.on("weberror", lambda error: self.faults.append(str(error.error)))
 
     def _failed(self, request: Request) -> None:
-        """Note a failure; an address that turns out to be a file is left by the window, which is none."""
-        if not (request.is_navigation_request() and request.failure == "net::ERR_ABORTED"):
+        """Note a failure, but not what a window leaves: an address that turns out to be a file, or a page
+        whose refresh was on its way when the next page was asked for."""
+        left = request.is_navigation_request() or request.resource_type == "fetch"
+        if not (left and request.failure == "net::ERR_ABORTED"):
             self.faults.append(f"failed: {request.url}")
 
     def assert_clean(self, address: str) -> None:
