@@ -46,6 +46,22 @@ def held_out(pool: Pool) -> NDArray[np.bool_]:
     return np.arange(len(pool)) % every == every - 1
 
 
+def members_and_shares(pool: Pool) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    """Return the faces of each source that may be learned from, and each source's share of a batch."""
+    sources, learned = np.unique(pool.sources), ~held_out(pool)
+    shares = np.array([SHARES.get(str(source), 1.0) for source in sources])
+    members = [np.flatnonzero((pool.sources == source) & learned) for source in sources]
+    return members, shares / shares.sum()
+
+
+def drawn_rows(
+    members: list[NDArray[np.int64]], shares: NDArray[np.float64], count: int, chance: Generator
+) -> NDArray[np.int64]:
+    """Draw faces: each from a source drawn by the shares."""
+    drawn = [members[int(chance.choice(len(members), p=shares))] for _ in range(count)]
+    return np.array([of[chance.integers(len(of))] for of in drawn])
+
+
 class Batches:
     """An endless, seeded row of batches: batch k is the same in every run that asks for it."""
 
@@ -59,12 +75,7 @@ class Batches:
             seed: Of everything that is drawn.
         """
         self._pool, self._targets, self._size, self._seed = pool, targets, size, seed
-        shares = np.array([SHARES.get(str(source), 1.0) for source in np.unique(pool.sources)])
-        learned = ~held_out(pool)
-        self._members = [
-            np.flatnonzero((pool.sources == source) & learned) for source in np.unique(pool.sources)
-        ]
-        self._shares = shares / shares.sum()
+        self._members, self._shares = members_and_shares(pool)
 
     def since(self, step: int, side: int) -> Iterator[Batch]:
         """Yield the batches from a step on, of faces of a side in pixels."""
@@ -92,14 +103,10 @@ class Batches:
 
     def _batch(self, step: int, side: int) -> Batch:
         chance = np.random.default_rng((self._seed, step))
-        rows = np.array([self._draw(chance) for _ in range(self._size)])
+        rows = drawn_rows(self._members, self._shares, self._size, chance)
         mirrored = chance.random(self._size) < 0.5
         faces = [
             augmented(self._pool.faces[row], side, chance, mirrored=bool(turned))
             for row, turned in zip(rows, mirrored, strict=True)
         ]
         return Batch(np.stack(faces), self._targets[rows], rows, mirrored)
-
-    def _draw(self, chance: Generator) -> int:
-        members = self._members[int(chance.choice(len(self._members), p=self._shares))]
-        return int(members[chance.integers(len(members))])

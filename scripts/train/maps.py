@@ -1,4 +1,4 @@
-"""What a teacher sees on the way to its vector: two maps of each face, which tell more than the vector."""
+"""What a teacher sees on the way to its vector: three maps of each face, which tell much more."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,16 @@ from scripts.progress import progress
 from scripts.train.pool import Pool
 from scripts.train.teachers import mobilefacenet_input
 
-MAP_CHANNELS = 128
-"""Of both maps of the MobileFaceNet teacher."""
+MAP_NODES = {
+    28: "/features/features.4/Add_output_0",
+    14: "/features/features.11/Add_output_0",
+    7: "/features/features.14/Add_output_0",
+}
+"""By side: what the MobileFaceNet teacher's last block at a quarter, an eighth and a sixteenth of the
+input gives. Source: the graph."""
 
-MAP_NODES = {14: "/features/features.11/Add_output_0", 7: "/features/features.14/Add_output_0"}
-"""By side: what the last block at an eighth and a sixteenth of the input gives. Source: the graph."""
+MAP_CHANNELS = {28: 64, 14: 128, 7: 128}
+"""By side. Source: the graph."""
 
 LEVELS = 24.0
 """Steps of an 8-bit value per standard deviation: five deviations fit, and the step's error is 1 % of one."""
@@ -32,21 +37,17 @@ class TeacherMaps:
     """The maps of every face of a pool, each channel of mean 0 and deviation 1, in 8 bits.
 
     Attributes:
-        middle: Shape (n, 14, 14, 128), int8, mapped from disk; a deviation is `LEVELS`.
-        last: Shape (n, 7, 7, 128), likewise.
+        maps: By side (28, 14, 7): shape (n, side, side, channels), int8, mapped from disk; a deviation is
+            `LEVELS`. They are of the faces as they are: the maps of a mirrored face are others, and not these
+            mirrored.
     """
 
-    middle: NDArray[np.int8]
-    last: NDArray[np.int8]
+    maps: dict[int, NDArray[np.int8]]
 
-    def of(
-        self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Return both maps of some faces, shapes (b, 128, 14, 14) and (b, 128, 7, 7), float32.
-
-        The maps of a mirrored face are the mirrored maps: the teacher was trained on both.
-        """
-        return _of(self.middle, rows, mirrored, device), _of(self.last, rows, mirrored, device)
+    def of(self, side: int, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Return the maps of some faces: shape (b, channels, side, side), float32, channels last."""
+        values = torch.from_numpy(self.maps[side][rows]).to(device).permute(0, 3, 1, 2)
+        return (values.float() / LEVELS).contiguous(memory_format=torch.channels_last)
 
 
 def map_loss(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ def teacher_maps(pool: Pool, model: Path, work: Path, threads: int) -> TeacherMa
     Args:
         pool: The faces.
         model: The MobileFaceNet teacher.
-        work: Where the maps are kept: 31 kB a face.
+        work: Where the maps are kept: 82 kB a face.
         threads: Of the processor.
     """
     done_file, scales_file = work / "maps.done", work / "maps-scales.npz"
@@ -78,9 +79,9 @@ def teacher_maps(pool: Pool, model: Path, work: Path, threads: int) -> TeacherMa
     files = {side: work / f"maps-{side}.npy" for side in MAP_NODES}
     if not done:
         for side, file in files.items():
-            shape = (len(pool), side, side, MAP_CHANNELS)
+            shape = (len(pool), side, side, MAP_CHANNELS[side])
             np.lib.format.open_memmap(file, mode="w+", dtype=np.int8, shape=shape)
-    written = [np.load(file, mmap_mode="r+") for file in files.values()]
+    written = {side: np.load(file, mmap_mode="r+") for side, file in files.items()}
     if done < len(pool):
         session = _session(model, threads)
         with progress("teacher's maps", len(pool)) as shown:
@@ -91,11 +92,12 @@ def teacher_maps(pool: Pool, model: Path, work: Path, threads: int) -> TeacherMa
                 if not scales_file.is_file():
                     _write_scales(scales_file, seen)
                 with np.load(scales_file) as scales:
-                    for array, side, values in zip(written, MAP_NODES, seen, strict=True):
-                        array[chunk] = _in_8_bits(values, scales[f"{side}mean"], scales[f"{side}std"])
+                    for side, values in seen.items():
+                        mean, deviation = scales[f"{side}mean"], scales[f"{side}std"]
+                        written[side][chunk] = _in_8_bits(values, mean, deviation)
                 done_file.write_text(str(chunk.stop))
                 shown.advance(chunk.stop - chunk.start)
-    return TeacherMaps(*(np.load(file, mmap_mode="r") for file in files.values()))
+    return TeacherMaps({side: np.load(file, mmap_mode="r") for side, file in files.items()})
 
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -109,16 +111,18 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
     )
 
 
-def _seen(session: onnxruntime.InferenceSession, pool: Pool, chunk: slice) -> list[NDArray[np.float32]]:
-    """Return both maps, channels last."""
+def _seen(session: onnxruntime.InferenceSession, pool: Pool, chunk: slice) -> dict[int, NDArray[np.float32]]:
+    """Return the maps by side, channels last."""
     given = mobilefacenet_input(pool.faces[chunk], pool.points[chunk])
     maps = session.run(list(MAP_NODES.values()), {session.get_inputs()[0].name: given})
-    return [np.asarray(values).transpose(0, 2, 3, 1) for values in maps]
+    return {
+        side: np.asarray(values).transpose(0, 2, 3, 1) for side, values in zip(MAP_NODES, maps, strict=True)
+    }
 
 
-def _write_scales(file: Path, seen: list[NDArray[np.float32]]) -> None:
+def _write_scales(file: Path, seen: dict[int, NDArray[np.float32]]) -> None:
     scales = {}
-    for side, values in zip(MAP_NODES, seen, strict=True):
+    for side, values in seen.items():
         scales[f"{side}mean"], scales[f"{side}std"] = values.mean((0, 1, 2)), values.std((0, 1, 2))
     np.savez(file, **scales)
 
@@ -127,10 +131,3 @@ def _in_8_bits(
     values: NDArray[np.float32], mean: NDArray[np.float32], deviation: NDArray[np.float32]
 ) -> NDArray[np.int8]:
     return np.clip(np.rint((values - mean) / deviation * LEVELS), -127, 127).astype(np.int8)
-
-
-def _of(
-    maps: NDArray[np.int8], rows: NDArray[np.int64], mirrored: NDArray[np.bool_], device: torch.device
-) -> Tensor:
-    chosen = np.where(mirrored[:, None, None, None], maps[rows][:, :, ::-1], maps[rows])
-    return torch.from_numpy(chosen).to(device).permute(0, 3, 1, 2).float() / LEVELS

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from index.encoder import template_transform
+from index.encoder import TEMPLATE_SIZE, template_transform
 from index.types import Image
 from scripts.progress import progress
 from scripts.train.pool import Pool
@@ -31,6 +31,9 @@ REID_TEMPLATE = (
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
+
+REID_0095 = Path("teacher-reid-0095", "face-reidentification-retail-0095.xml")
+MOBILEFACENET = Path("teacher-mobilefacenet", "MobileFaceNet.onnx")
 
 CHUNK = 256
 """Faces between two saved states."""
@@ -57,9 +60,15 @@ def mobilefacenet(model: Path, threads: int) -> Teacher:
     return encode
 
 
+def aligned(crops: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Put crops (n, 136, 136, 3) by their points (n, 5, 2) on the ArcFace template: (n, 112, 112, 3)."""
+    pairs = _pairs(crops, points)
+    return np.stack([_warp(crop, template_transform(of), TEMPLATE_SIZE) for crop, of in pairs])
+
+
 def mobilefacenet_input(crops: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Align crops (n, 136, 136, 3) RGB by points (n, 5, 2) as the teacher wants them: (n, 3, 112, 112)."""
-    batch = np.stack([_warp(crop, template_transform(of), 112) for crop, of in _pairs(crops, points)])
+    batch = aligned(crops, points)
     scaled = ((batch.astype(np.float32) - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(scaled)
 
@@ -102,6 +111,39 @@ def teach(pool: Pool, teachers: dict[str, Teacher], work: Path) -> NDArray[np.fl
         )
         parts.append(both / np.linalg.norm(both, axis=1, keepdims=True))
     return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), np.float32)
+
+
+def load_teachers(models: Path, threads: int) -> dict[str, Teacher]:
+    """Load both teachers from their folder."""
+    return {
+        "reid-0095": reid_0095(models / REID_0095, threads),
+        "mobilefacenet": mobilefacenet(models / MOBILEFACENET, threads),
+    }
+
+
+def project(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Find the directions that keep most of the teachers' vectors.
+
+    Args:
+        vectors: Shape (n, d).
+        dimension: How many directions, at most d.
+
+    Returns:
+        Shape (d, dimension), with orthonormal columns: the largest eigenvectors of the second moments.
+    """
+    _, basis = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
+    return np.ascontiguousarray(basis[:, ::-1][:, :dimension], dtype=np.float32)
+
+
+def joint_targets(
+    pool: Pool, teachers: dict[str, Teacher], work: Path, dimension: int
+) -> NDArray[np.float32]:
+    """Return what a student is to say of each face: shape (n, dimension), of norm 1; see `teach`."""
+    vectors = teach(pool, teachers, work)
+    targets = vectors @ project(vectors, dimension)
+    kept = float(np.square(targets).sum(1).mean())
+    print(f"{dimension} of {vectors.shape[1]} directions keep {kept:.4f} of the teachers' vectors")
+    return np.asarray(targets / np.linalg.norm(targets, axis=1, keepdims=True), np.float32)
 
 
 def _mirrored(teacher: Teacher) -> Teacher:

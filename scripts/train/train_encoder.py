@@ -18,11 +18,8 @@ from scripts.train.batches import Batch, Batches
 from scripts.train.encoder_net import SHAPES, EncoderNet
 from scripts.train.maps import MAP_CHANNELS, TeacherMaps, map_loss, teacher_maps
 from scripts.train.muon import Muon
-from scripts.train.pool import Pool, unpack
-from scripts.train.teachers import mobilefacenet, reid_0095, teach
-
-REID_0095 = Path("teacher-reid-0095", "face-reidentification-retail-0095.xml")
-MOBILEFACENET = Path("teacher-mobilefacenet", "MobileFaceNet.onnx")
+from scripts.train.pool import unpack
+from scripts.train.teachers import MOBILEFACENET, joint_targets, load_teachers
 
 LOG_EVERY = 50
 SAVE_EVERY = 200
@@ -45,6 +42,9 @@ ADAM_DECAY = 0.05
 
 MAPS_WEIGHT = 0.5
 """Of each of the two losses over the teacher's maps, beside the cosine loss; all begin at about 1."""
+
+MAP_SIDES = (14, 7)
+"""Of the teacher's maps that the student learns to see."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,6 @@ class Plan:
         return all(asdict(self)[name] == other[name] for name in fixed)
 
 
-def project(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
-    """Find the directions that keep most of the teachers' vectors.
-
-    Args:
-        vectors: Shape (n, d).
-        dimension: How many directions, at most d.
-
-    Returns:
-        Shape (d, dimension), with orthonormal columns: the largest eigenvectors of the second moments.
-    """
-    _, basis = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
-    return np.ascontiguousarray(basis[:, ::-1][:, :dimension], dtype=np.float32)
-
-
 class Training:
     """A net on its way; can be saved and taken up again at any step."""
 
@@ -111,7 +97,9 @@ class Training:
         torch.manual_seed(plan.seed)
         self.plan, self.device, self.step = plan, device, 0
         widths = SHAPES[plan.shape].widths[1:]
-        self.adaptors = nn.ModuleList(nn.Conv2d(width, MAP_CHANNELS, 1) for width in widths).to(device)
+        self.adaptors = nn.ModuleList(
+            nn.Conv2d(width, MAP_CHANNELS[side], 1) for width, side in zip(widths, MAP_SIDES, strict=True)
+        ).to(device)
         self._use(EncoderNet(SHAPES[plan.shape], plan.dimension, plan.side(0)))
         self.mean = self._copy()
 
@@ -143,10 +131,11 @@ class Training:
         cosine = 1 - (vectors * targets).sum(1).mean()
         relation = (vectors @ vectors.T - targets @ targets.T).square().mean()
         imitation = torch.zeros((), device=self.device)
-        if maps is not None:
-            taught = maps.of(batch.rows, batch.mirrored, self.device)
-            for adaptor, ours, theirs in zip(self.adaptors, seen, taught, strict=True):
-                imitation = imitation + map_loss(adaptor(ours), theirs)
+        plain = ~batch.mirrored
+        if maps is not None and plain.any():
+            for side, adaptor, ours in zip(MAP_SIDES, self.adaptors, seen, strict=True):
+                theirs = maps.of(side, batch.rows[plain], self.device)
+                imitation = imitation + map_loss(adaptor(ours[torch.from_numpy(plain)].float()), theirs)
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         (cosine + RELATION_WEIGHT * relation + MAPS_WEIGHT * imitation).backward()
@@ -206,6 +195,14 @@ class Training:
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take the weights that `train_stages` gave a net of the same shape and dimension."""
+        net = EncoderNet(SHAPES[self.plan.shape], self.plan.dimension, state["side"])
+        net.load_state_dict(state["net"])
+        self.adaptors.load_state_dict(state["adaptors"])
+        self._use(net.at_side(self.plan.side(self.step)))
+        self.mean = self._copy()
+
     def load(self, state: dict[str, Any]) -> None:
         """Go on where a file left off."""
         self.step = state["step"]
@@ -222,13 +219,14 @@ def train(
     *,
     models: Annotated[Path, typer.Option(help="Folder of the teachers.")],
     work: Annotated[Path, typer.Option(help="Where arrays, checkpoints and the log are kept.")],
-    shape: Annotated[str, typer.Option(help="Size of the net: small or base.")] = "small",
+    shape: Annotated[str, typer.Option(help=f"Size of the net: {', '.join(SHAPES)}.")] = "middle",
     dimension: Annotated[int, typer.Option(help="Length of the vectors.")] = 256,
     steps: Annotated[int, typer.Option(help="Batches in all; may be changed when it goes on.")] = 5550,
     batch: Annotated[int, typer.Option(help="Faces in a batch.")] = 64,
     sides: Annotated[str, typer.Option(help="side:share of the steps, …, before the last side.")] = "",
     last_side: Annotated[int, typer.Option(help="For the other steps, in pixels: 112 or less.")] = 64,
     peak: Annotated[float, typer.Option(help="Highest length of a step (Muon).")] = 0.02,
+    begin: Annotated[Path | None, typer.Option(help="Of train_stages: WORK/begin.pt.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -247,27 +245,18 @@ def train(
         seed=seed,
     )
     faces = unpack(pool, work)
-    vectors = _vectors(faces, models, work, threads)
-    basis = project(vectors, dimension)
-    targets = vectors @ basis
-    kept = float(np.square(targets).sum(1).mean())
-    print(f"{dimension} of {vectors.shape[1]} directions keep {kept:.4f} of the teachers' vectors")
-    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    targets = joint_targets(faces, load_teachers(models, threads), work, dimension)
     maps = teacher_maps(faces, models / MOBILEFACENET, work, threads)
     batches = Batches(faces, targets, size=batch, seed=seed)
-    run(batches, maps, plan, work, torch.device(_device(device)))
+    training = Training(plan, torch.device(_device(device)))
+    if begin is not None:
+        training.begin_with(torch.load(begin, map_location="cpu", weights_only=True))
+    run(batches, maps, training, work)
 
 
-def run(
-    batches: Batches,
-    maps: TeacherMaps | None,
-    plan: Plan,
-    work: Path,
-    device: torch.device,
-) -> Training:
+def run(batches: Batches, maps: TeacherMaps | None, training: Training, work: Path) -> None:
     """Train by a plan, from the last checkpoint if there is one."""
-    training = Training(plan, device)
-    checkpoint = work / "encoder.pt"
+    plan, checkpoint = training.plan, work / "encoder.pt"
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if not plan.goes_on(state["plan"]):
@@ -293,7 +282,6 @@ def run(
                     training.save(checkpoint)
                 if training.net.side != side or training.step == plan.steps:
                     break
-    return training
 
 
 def _log(
@@ -317,14 +305,6 @@ def _log(
         entry["unseen"] = round(agreement, 4)
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
-
-
-def _vectors(faces: Pool, models: Path, work: Path, threads: int) -> NDArray[np.float32]:
-    teachers = {
-        "reid-0095": reid_0095(models / REID_0095, threads),
-        "mobilefacenet": mobilefacenet(models / MOBILEFACENET, threads),
-    }
-    return teach(faces, teachers, work)
 
 
 def _device(wanted: str) -> str:

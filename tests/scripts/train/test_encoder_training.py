@@ -17,7 +17,8 @@ from scripts.train.encoder_net import SHAPES, EncoderNet
 from scripts.train.export_encoder import TOLERANCE, Reduced, largest_difference, shrink, write_onnx
 from scripts.train.maps import MAP_CHANNELS, TeacherMaps, map_loss
 from scripts.train.muon import orthogonal
-from scripts.train.train_encoder import Plan, Training, project
+from scripts.train.teachers import project
+from scripts.train.train_encoder import Plan, Training
 from tests.scripts.train.test_batches import pool_of
 
 PLAN = Plan(shape="small", dimension=8, steps=4, batch=3, sides=(32, 112), shares=(0.75,), peak=0.02, seed=3)
@@ -36,7 +37,10 @@ def batches() -> Batches:
 def maps() -> TeacherMaps:
     chance = np.random.default_rng(1)
     return TeacherMaps(
-        *(chance.integers(-99, 99, (6, side, side, MAP_CHANNELS), np.int8) for side in (14, 7))
+        {
+            side: chance.integers(-99, 99, (6, side, side, channels), np.int8)
+            for side, channels in MAP_CHANNELS.items()
+        }
     )
 
 
@@ -90,15 +94,20 @@ def test_a_larger_net_sees_a_larger_face_alike() -> None:
 
 
 def test_what_imitates_the_maps_perfectly_loses_nothing_and_the_mean_loses_all() -> None:
-    rows, plain, turned = np.array([0, 1]), np.array([False, False]), np.array([True, False])
-    middle, last = maps().of(rows, plain, torch.device("cpu"))
-    assert middle.shape == (2, MAP_CHANNELS, 14, 14)
-    assert last.shape == (2, MAP_CHANNELS, 7, 7)
-    assert float(map_loss(middle, middle)) == 0
-    assert float(map_loss(torch.zeros_like(last), last)) == pytest.approx(1)
-    mirrored, _ = maps().of(rows, turned, torch.device("cpu"))
-    assert torch.equal(mirrored[0], middle[0].flip(2))
-    assert torch.equal(mirrored[1], middle[1])
+    seen = maps().of(14, np.array([0, 1]), torch.device("cpu"))
+    assert seen.shape == (2, MAP_CHANNELS[14], 14, 14)
+    assert float(map_loss(seen, seen)) == 0
+    assert float(map_loss(torch.zeros_like(seen), seen)) == pytest.approx(1)
+    assert float(map_loss(torch.zeros_like(seen)[..., :7, :7], seen)) == pytest.approx(1)
+
+
+def test_a_mirrored_face_is_not_held_against_the_maps_of_the_face_as_it_is() -> None:
+    batch = next(batches().since(0, 32))
+    for mirrored, least in ((True, 0.0), (False, 0.1)):
+        turned = replace(batch, mirrored=np.full(len(batch.rows), mirrored))
+        _cosine, _relation, imitation = Training(PLAN, torch.device("cpu")).learn(turned, maps())
+        assert (imitation == 0) is mirrored
+        assert imitation >= least
 
 
 def test_muons_steps_are_equally_long_in_all_directions() -> None:
