@@ -24,9 +24,6 @@ KEEP_ALIVE_S = 30
 SHUTDOWN_S = 30
 """Seconds that running requests have to finish: the longest check, see `ONEPERSON_SEARCH_TIMEOUT_S`."""
 
-MAX_CONNECTIONS = 1000
-"""Beyond it connections are answered with 503 at once; far more than the threads can serve."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -74,7 +71,6 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )

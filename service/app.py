@@ -26,11 +26,13 @@ from service.review import evidence_api as evidence
 from service.settings import Settings
 from service.startup import is_open, opened
 from service.statistics import api as statistics
+from service.turn_taking import TurnTaking
+from service.turnstile import turnstile_for
 from service.web.pages import install_pages
 from service.web.problem_pages import ProblemPages
 
 SPARE_THREADS = 24
-"""Threads for requests beside those that wait for the engine, so that a full queue is answered at once."""
+"""Threads for requests beside those that have their turn at the engine; whoever waits for it needs none."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(
                 BodyLimit, max_bytes=settings.max_body_bytes, max_total_bytes=settings.max_bodies_bytes
             ),
+            Middleware(TurnTaking),
         ],
     )
     app.state.settings = settings
@@ -63,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.readiness = Readiness(app)
     app.state.key_throttle = FailureThrottle()
     app.state.rate_limits = RateLimits(settings)
+    app.state.turnstile = turnstile_for(settings)
     install_handlers(app)
     install_documentation(app)
     for domain in (persons, checks, review, evidence, notices, statistics, health, metrics):
@@ -74,10 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open and close off the event loop, unless the entry point has opened everything before."""
-    settings: Settings = app.state.settings
-    anyio.to_thread.current_default_thread_limiter().total_tokens = (
-        settings.threads + settings.queue_limit + SPARE_THREADS
-    )
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = app.state.turnstile.at_once + SPARE_THREADS
     async with AsyncExitStack() as stack:
         if not is_open(app):
             resources = opened(app)

@@ -4,6 +4,12 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+MAX_CONNECTIONS = 1000
+"""Requests on further ones are marked, and refused by `service.gate`: far more than can be served."""
+
+CROWDED = "connection_is_one_too_many"
+"""The mark, in the request's state. uvicorn's own limit would answer without a word when to try again."""
+
 HEAD_BYTES = 64 * 1024
 """Longest head of a request; the usual limit of servers is 8 to 64 KiB."""
 
@@ -12,7 +18,7 @@ HEAD_TIMEOUT_S = 15.0
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """uvicorn's protocol with the two limits that it lacks: the length and the time of a head."""
+    """uvicorn's protocol with the limits that it lacks: length and time of a head, and a word on too many."""
 
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -43,6 +49,8 @@ class GuardedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop waiting: from here on the application limits the body."""
         self._head_has_ended()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self.scope["state"][CROWDED] = True
         super().on_headers_complete()
 
     def _await_head(self) -> None:

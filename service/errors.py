@@ -222,10 +222,15 @@ class TooManyRequestsError(ServiceError):
 
 
 class OverloadedError(ServiceError):
-    """Too much work is waiting."""
+    """Too much work is waiting.
+
+    Attributes:
+        retry_after_s: Whole seconds after which there may be room; queues drain within seconds.
+    """
 
     status = 503
     code = "overloaded"
+    retry_after_s: int = 2
 
 
 class SearchTimeoutError(ServiceError):

@@ -19,15 +19,25 @@ from service.auth.network import UNKNOWN, caller_address, is_trusted, networks
 from service.auth.policy import Proof, Rule, rule_for
 from service.auth.service import Actor, authenticate, client_by_certificate, key_id_of
 from service.auth.sessions import UNKNOWN_VISITOR, SignedIn, find_session, note_use
-from service.errors import ForbiddenError, ForeignDivisionError, ServiceError, UnauthenticatedError
+from service.connections import CROWDED
+from service.errors import (
+    ForbiddenError,
+    ForeignDivisionError,
+    OverloadedError,
+    ServiceError,
+    UnauthenticatedError,
+)
 from service.problems import as_problem
 from service.rate_limits import RateLimits
 from service.settings import Settings
+from service.turn_taking import announce
 
 DROPPED_BYTES = 2**18
 DROP_S = 1.0
 """How much of a refused request's body is thrown away unread, so that a sender who is still writing gets to
 see the answer; after that the connection is closed."""
+
+TOO_MANY = "There are too many connections; try again after the seconds in 'Retry-After'."
 
 log = structlog.get_logger("service.access")
 
@@ -49,6 +59,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
+        if scope["type"] == "http" and scope.get("state", {}).get(CROWDED):
+            await _refuse(Request(scope), OverloadedError(TOO_MANY), receive, send)
+            return
         route = _route(scope) if scope["type"] == "http" else None
         if route is None:  # The router answers what has no address (404) or no such method (405).
             await self._app(scope, receive, send)
@@ -61,6 +74,7 @@ class Gate:
                 raise ForbiddenError(
                     "The address has no row in service/auth/policy.py, so nobody may use it."
                 )
+            announce(scope, route.path)
             if rule.proof is not Proof.NONE:
                 await run_in_threadpool(_admit, request, rule)
             _count(request, rule, route)
@@ -182,12 +196,14 @@ def _count(request: Request, rule: Rule, route: _Route) -> None:
 
 
 async def _refuse(request: Request, error: ServiceError, receive: Receive, send: Send) -> None:
-    """Answer, and close the connection if there is a body that nobody will read."""
+    """Answer, and close the connection if there is a body that nobody will read, or it is one too many."""
     if error.status >= 500:
         log.warning("problem", code=error.code, detail=error.detail)
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     if not has_body:
-        await as_problem(request, error)(request.scope, receive, send)
+        crowded = request.scope.get("state", {}).get(CROWDED)
+        headers = {"Connection": "close"} if crowded else None
+        await as_problem(request, error, headers=headers)(request.scope, receive, send)
         return
 
     async def send_and_close(message: Message) -> None:

@@ -85,7 +85,8 @@ class _State(Collector):
         """Yield the gauges of what is open."""
         engine = getattr(self._app.state, "engine", None)
         depth = GaugeMetricFamily("oneperson_queue_depth", "Portraits and searches that run or wait.")
-        depth.add_metric([], 0 if engine is None else engine.pending)
+        waiting: int = self._app.state.turnstile.waiting
+        depth.add_metric([], waiting + (0 if engine is None else engine.pending))
         yield depth
         galleries = getattr(self._app.state, "galleries", None)
         states = [] if galleries is None else galleries.states()

@@ -182,7 +182,7 @@ def _headers(error: ServiceError, language: str) -> dict[str, str]:
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     if error.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    if isinstance(error, TooManyRequestsError):
+    if isinstance(error, TooManyRequestsError | OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = 'Bearer realm="oneperson"'

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     queue_limit: int = Field(
         64, ge=1, description="Portraits that may wait for a thread before new ones are refused with 503."
     )
+    queue_wait_s: float = Field(
+        3.0,
+        gt=0,
+        description="Seconds that a check or a registration may be expected to wait for its turn, judged by "
+        "the pace of the last ones; beyond it 503 before any work on it.",
+    )
     search_timeout_s: float = Field(
         30.0, gt=0, description="Seconds that a check may take before it is answered with an error."
     )

@@ -5,6 +5,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from service import connections
@@ -71,3 +72,16 @@ def test_the_next_request_of_a_connection_has_its_own_time(impatient: str) -> No
             time.sleep(0.3)
         connection.sendall(request[:20])
         assert closed_within(connection, 10)
+
+
+def test_a_connection_too_many_is_told_when_to_try_again(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    with connect(live) as first, connect(live) as second:
+        for connection in (first, second):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        refused = httpx.get(f"{live}/healthz", timeout=20, trust_env=False)
+        assert refused.status_code == 503
+        assert refused.json()["type"] == "/problems/overloaded"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.headers["connection"] == "close"
