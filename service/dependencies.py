@@ -33,7 +33,7 @@ def view(request: Request) -> Iterator[Session]:
         yield session
 
 
-def caller(request: Request) -> Actor:
+async def caller(request: Request) -> Actor:
     """Return whose key came with the request, as `service.gate` found before the body was read.
 
     Raises:

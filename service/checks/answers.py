@@ -1,5 +1,8 @@
 """What a check's caller is told, from what is stored."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
 from sqlalchemy.orm import Session
 
 from service.checks import repository
@@ -23,12 +26,14 @@ def review_url(settings: Settings, case: Case | None) -> str | None:
 
 def answer(session: Session, check: Check, settings: Settings) -> CheckAnswer:
     """Build the answer of a check as it stands now."""
-    return answer_with(session, check, repository.case_of(session, check.id), settings)
-
-
-def answer_with(session: Session, check: Check, case: Case | None, settings: Settings) -> CheckAnswer:
-    """Build the answer of a check whose case is at hand, or is known to be none."""
     records = repository.calibrations(session, check)
+    return answer_with(check, repository.case_of(session, check.id), records, settings)
+
+
+def answer_with(
+    check: Check, case: Case | None, records: Mapping[UUID, Calibrated], settings: Settings
+) -> CheckAnswer:
+    """Build the answer of a check whose case is at hand, or known to be none, as are its calibrations."""
     searches = [_search(row, records[row.calibration_id]) for row in check.searches]
     first = searches[0] if searches else None
     return CheckAnswer.model_validate(

@@ -88,7 +88,7 @@ class Checks:
             with self._database.write() as session:
                 check = self._check_row(request, searched, mark=mark, client=actor.name)
                 case = self._record(session, check, searched, probe_location=probe_location, actor=actor)
-                answer = answers.answer_with(session, check, case, self._settings)
+                answer = answers.answer_with(check, case, _calibrations(searched.searches), self._settings)
                 committing = True
         except IntegrityError:
             # Another request with this transaction id was committed meanwhile.
@@ -243,6 +243,12 @@ class Checks:
             candidates=len(candidates),
         )
         return case
+
+
+def _calibrations(searches: Sequence[GallerySearch]) -> dict[UUID, repository.Calibrated]:
+    """Return what the records of the searches say, without asking the database for them again."""
+    used = {search.calibration_id: search.calibration for search in searches}
+    return {id_: repository.Calibrated(id_, found.method, found.created_at) for id_, found in used.items()}
 
 
 def _outcome(searched: Searched, candidates: Sequence[NewCandidate]) -> str:

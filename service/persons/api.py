@@ -30,7 +30,7 @@ COMMON = (UnauthenticatedError, ForbiddenError, InvalidRequestError, DatabaseUna
 router = APIRouter(prefix="/v1/persons", tags=["persons"])
 
 
-def persons(request: Request) -> Persons:
+async def persons(request: Request) -> Persons:
     """Return the service over the application's collaborators."""
     state = request.app.state
     return Persons(
@@ -38,7 +38,7 @@ def persons(request: Request) -> Persons:
     )
 
 
-def persons_client(caller: Caller) -> Actor:
+async def persons_client(caller: Caller) -> Actor:
     """Let clients with the scope `persons` pass."""
     caller.require_scope(Scope.PERSONS)
     return caller

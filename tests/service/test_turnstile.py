@@ -1,7 +1,7 @@
 """The turnstile: first come, first served, no longer than is worth while, and nobody forgotten."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import wraps
 
 import pytest
@@ -52,7 +52,7 @@ async def settled() -> None:
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
+def clock() -> Clock:
     return Clock()
 
 
