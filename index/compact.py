@@ -19,16 +19,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from index.codes import CODEBOOK_VERSION, Codes
+from index.codebook import codebook_for
+from index.codes import BOUNDS_VERSION, Codes
 from index.rotation import ROTATION_VERSION
 from index.types import References, Vectors
-
-COMPRESSION = f"rotation {ROTATION_VERSION}, codebook {CODEBOOK_VERSION}, rows of 8 bits 1"
-"""Names everything that codes and rounded rows depend on; those made otherwise are made again."""
 
 _LEVELS = 127
 _SLACK = 2e-5
 """Covers float32: a rotation off by 2e-7, and D products and sums rounded to 2^-24 of at most 1 each way."""
+
+
+_AT_ONCE = 512
+"""Rows compared at a time: 1 MB at 512 dimensions, which stays in the processor's cache."""
 
 
 class VectorStore(Protocol):
@@ -52,6 +54,9 @@ class VectorStore(Protocol):
 
     def gather(self, rows: NDArray[np.int64]) -> Vectors:
         """Return some rows for comparison, shape (k, d), or (k, D) where they are rotated."""
+
+    def scores(self, rows: NDArray[np.int64], probe: Vectors) -> NDArray[np.float32]:
+        """Return the products of some rows, as `gather` returns them, with one probe, shape (k,)."""
 
     def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
         """Yield the first row and the rows of each block of at most `size`, as `gather` returns them."""
@@ -125,6 +130,14 @@ class ArrayStore:
         """Return the vectors of some rows, shape (k, d)."""
         return np.asarray(self.array.take(rows, axis=0))
 
+    def scores(self, rows: NDArray[np.int64], probe: Vectors) -> NDArray[np.float32]:
+        """Return the products of some vectors with one probe, shape (k,)."""
+        scores = np.empty(len(rows), dtype=np.float32)
+        for first in range(0, len(rows), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            np.einsum("ij,j->i", self.array.take(rows[part], axis=0), probe, out=scores[part])
+        return scores
+
     def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
         """Yield the first row and the vectors of each block of at most `size` rows."""
         for first in range(0, len(self.array), size):
@@ -180,6 +193,19 @@ class CompactStore:
     def gather(self, rows: NDArray[np.int64]) -> Vectors:
         """Return some rounded rows, shape (k, D)."""
         return self._scaled(self.rows.take(rows, axis=0), self.steps.take(rows))
+
+    def scores(self, rows: NDArray[np.int64], probe: Vectors) -> NDArray[np.float32]:
+        """Return the products of some rounded rows with one rotated probe, shape (k,).
+
+        Sums are scaled, not rows, and einsum is used since NumPy's BLAS would wake its threads.
+        """
+        scores = np.empty(len(rows), dtype=np.float32)
+        for first in range(0, len(rows), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            taken = self.rows.take(rows[part], axis=0).astype(np.float32)
+            np.einsum("ij,j->i", taken, probe, out=scores[part])
+        scores *= self.steps.take(rows)
+        return scores
 
     def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
         """Yield the first row and the rounded rows of each block of at most `size`."""
@@ -260,13 +286,23 @@ class StoredReferences:
             person_keys=self.person_keys[part],
             sexes=self.sexes[part],
             birth_years=self.birth_years[part],
-            codes=Codes(self.codes.packed[part], self.codes.quality),
+            codes=self.codes.part(part),
             store=store,
         )
 
 
 Enrolled = References | StoredReferences
 """What a gallery begins with."""
+
+
+def compression(dimension: int) -> str:
+    """Name everything that codes and rounded rows depend on; those made otherwise are made again.
+
+    Args:
+        dimension: Length d of the vectors.
+    """
+    codebook = codebook_for(dimension).name
+    return f"rotation {ROTATION_VERSION}, {codebook}, bounds {BOUNDS_VERSION}, rows of 8 bits 1"
 
 
 def rounded(rotated: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32], float]:

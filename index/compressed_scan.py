@@ -1,9 +1,9 @@
-"""Exhaustive scan over 4-bit codes, a sixteenth of the memory traffic, with a stated error bound.
+"""Exhaustive scan over 4-bit codes, a small part of the memory traffic, with a stated error bound.
 
-Every pair of coordinates of a rotated reference x becomes one of 16 points (product
-quantisation, FAISS's `PQ…x4fs`): 128 bytes at 512 dimensions. The scan gives <Rp, x̂>
-for every reference; candidates are then compared exactly, so only a reference whose
-compressed score is *too low* can do harm.
+Every group of two or three coordinates of a rotated reference x becomes one of 16 points
+(`index.codebook`; product quantisation, FAISS's `PQ…x4fs`): 86 bytes at 512 dimensions. The scan
+gives <Rp, x̂> for every reference; candidates are then compared exactly, so only a reference
+whose compressed score is *too low* can do harm.
 
 **How low can it be?** Write the rotated probe as s·x + sqrt(1-s²)·u, with s the true
 cosine and u of norm 1 at a right angle to x. Then
@@ -13,20 +13,26 @@ cosine and u of norm 1 at a right angle to x. Then
 with a = <x, x̂> and b = |x̂ - a·x|, both known for every reference once it is encoded;
 w = <u, direction of x̂ - a·x>; and e the rounding of FAISS's lookup tables to 8 bits.
 The rotation is uniformly random and independent of faces, so given x and its code u is
-uniform on the sphere of D-1 dimensions, and w is sub-Gaussian with variance 1/(D-1)
-exactly, for any encoder and any person. e is the sum of D/2 roundings of at most half a
-step: sub-Gaussian with variance D/8·step², *if* the roundings are taken for independent,
-which is the only thing assumed; it adds about 1 % to the margin. So for s at or above a
-threshold T >= 0, except with probability `MISS_PROBABILITY`,
+uniform on the sphere of D-1 dimensions, for any encoder and any person, and the distribution of w
+is known exactly. e is the sum of M = D/g roundings of at most half a step: sub-Gaussian with variance
+σ² = M/4·step², *if* the roundings are taken for independent, which is the only thing assumed;
+it adds less than 1 % to the margin. So for s at or above a threshold T >= 0, except with
+probability `MISS_PROBABILITY`,
 
-    <Rp, x̂> >= cut(T) = min over references of a·T - z·sqrt(b²·(1-T²)/(D-1) + D/8·step²)
+    <Rp, x̂> >= cut(T) = a·T - r(sqrt(1-T²))
 
-with z = sqrt(2·ln(1/MISS_PROBABILITY)). A scan that has returned everything at or above
-cut(T) has lost a given reference scoring T or more with at most that probability. There
-is no better certainty at this size: the deterministic bound, |p|·|x - x̂|, is 0.33.
+with the margin r of `index.tail`, which says how the two parts add up. A scan that has returned every
+reference at or above its cut(T) has lost a given reference scoring T or more with at most that
+probability. There is no better certainty at this size: the deterministic bound, |p|·|x - x̂|, is 0.33
+for pairs and 0.48 for triples.
 
-FAISS returns the k largest, not all above a cut, so callers check that the k-th lies
-below it and ask for more otherwise: `Hits.floor` says down to which T an answer is complete.
+a and b differ between references, and the worst one's cut lies far below the usual one. FAISS knows one
+cut for all, the worst's; what it returns is then held against its own cut, kept as two half-precision
+numbers a reference, and about five in six are dropped before they are compared.
+
+FAISS answers in one of two ways: the k largest (`CompressedScan.search`), where callers check how far
+down they reach (`Hits.floor`), or all above a cut (`CompressedScan.within`), which costs less where
+hundreds are, since it needs no order; see `index.segment_search` for which when.
 """
 
 import math
@@ -38,51 +44,74 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.codes import BITS, LARGEST_POINT, Codes, centroids, encode, rotator
-from index.rotation import fixed_rotation
+from index.codebook import BITS, Codebook, codebook_for
+from index.codes import Codes, encode, rotator
+from index.tail import SURE, Tail
 from index.types import Vectors
-
-MISS_PROBABILITY = 1e-9
-"""Chance that a scan complete down to T loses one given reference that scores T or more."""
-
-_SURE = math.sqrt(2.0 * math.log(1.0 / MISS_PROBABILITY))
-"""Standard deviations that a sub-Gaussian variable exceeds with at most that probability."""
 
 _BLOCK = 32
 """Codes side by side in FAISS's layout; the smallest that it has."""
 
-_RESERVOIR = 13
-"""FAISS's variant that keeps a reservoir of finds per probe and looks a group of probes up together."""
-
 BATCH = 16
-"""Probes that are scanned together fastest: on AVX2 0.91 ms each in 200,000 rows, by eight 1.0, alone 1.9."""
+"""Probes that are searched for together."""
 
-_PAIRS = 0x22222222
-"""Sixteen probes in groups of two: sums of more do not fit the sixteen registers of AVX2 (12 % slower)."""
+_PAIR = 2
+"""Probes that FAISS looks up together: sums of more do not fit the registers of AVX2 (12 % slower)."""
 
 _SLACK = 1e-4
 """Covers float32 rounding in the scan, which is some 1e-6, many times over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
-    """The references with the best compressed scores for each of n probes.
+class Probes:
+    """Probes as codes and the rows of a `CompactStore` are compared with them.
 
     Attributes:
-        rows: Shape (n, k), rows of the scanned vectors, best compressed score first.
-        scores: Shape (n, k), the compressed scores, descending.
-        near: Shape (n,), how many of them are not too low for the threshold asked for.
-        steps: Shape (n,), resolution of the lookup tables that FAISS made for each probe.
-        rotated: Shape (n, D), the probes as they were compared.
-        floor: Shape (n,): every row of a true score at or above this is in `rows`, each except
-            with probability `MISS_PROBABILITY`; minus infinity where all rows were returned.
+        rotated: Shape (n, D).
+        steps: Shape (n,), the most that a step of FAISS's lookup tables can be for each.
     """
 
+    rotated: Vectors = field(repr=False)
+    steps: NDArray[np.float64] = field(repr=False)
+
+    @staticmethod
+    def of(vectors: Vectors) -> "Probes":
+        """Rotate probes.
+
+        Args:
+            vectors: Shape (n, d), rows of norm 1.
+        """
+        dimension = vectors.shape[1]
+        rotated = rotator(dimension)(vectors)
+        return Probes(rotated, _table_steps(rotated, codebook_for(dimension)))
+
+    def taken(self, which: NDArray[np.intp]) -> "Probes":
+        """Return some of the probes."""
+        return self if len(which) == len(self.steps) else Probes(self.rotated[which], self.steps[which])
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The references that may score high enough for each of n probes, k of them together.
+
+    Attributes:
+        probes: Shape (k,), ascending places among the probes.
+        rows: Shape (k,), rows of the scanned vectors that are not below their own cut.
+        scores: Shape (k,), their compressed scores.
+        near: Shape (n,), how many rows FAISS returned that are not below the worst row's cut.
+        ranked: Shape (n, depth), all scores that FAISS returned, descending; None from `within`.
+        steps: Shape (n,), those of the probes.
+        floor: Shape (n,): every row of a true score at or above this, and at or above the threshold
+            asked for, is in `rows`, each except with probability `MISS_PROBABILITY`; minus infinity
+            where all rows were returned.
+    """
+
+    probes: NDArray[np.intp]
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     near: NDArray[np.intp]
+    ranked: NDArray[np.float32] | None = field(repr=False)
     steps: NDArray[np.float64]
-    rotated: Vectors = field(repr=False)
     floor: NDArray[np.float64]
 
 
@@ -103,7 +132,7 @@ class CompressedScan:
         """Arrange codes that were made before, or of vectors that are not in memory.
 
         Args:
-            codes: At least one. Not kept.
+            codes: At least one. Only their bounds are kept.
             dimension: Length d of the vectors.
         """
         scan = cls.__new__(cls)
@@ -112,51 +141,93 @@ class CompressedScan:
 
     def _prepare(self, codes: Codes, dimension: int) -> None:
         """Set everything that a search needs."""
-        padded = fixed_rotation(dimension).padded
-        self._size = len(codes.packed)
-        self._padded = padded
-        self._rotate = rotator(dimension)
-        self._alignment, spread = codes.quality
-        self._swing = _SURE * spread / math.sqrt(padded - 1)
-        self._index = _index_of(codes.packed, padded)
+        self._codebook = codebook_for(dimension)
+        self._padded = self._codebook.rotation(dimension).padded
+        self._tail = Tail.of(self._padded - 1)
+        self._bounds = codes.bounds
+        self._alignment, self._spread = codes.worst
+        self._index = _index_of(codes.packed, self._codebook)
 
     def __len__(self) -> int:
         """Return the number of vectors, m."""
-        return self._size
+        return len(self._bounds)
 
-    def rotated(self, probes: Vectors) -> Vectors:
-        """Return probes as the rows of a `CompactStore` are compared with them, shape (n, D)."""
-        return self._rotate(probes)
-
-    def search(self, probes: Vectors, *, depth: int, threshold: float = -1.0) -> Hits:
-        """Return the `depth` references with the best compressed scores for each probe.
+    def search(self, probes: Probes, *, depth: int, threshold: float = -1.0) -> Hits:
+        """Return those of the `depth` best compressed scores for each probe that may reach a threshold.
 
         FAISS uses as many threads as the calling thread allows it; see `use_one_thread`.
 
         Args:
-            probes: Shape (n, d), rows of norm 1.
-            depth: How many to return, at least 1; no more than there are come back.
+            probes: n probes.
+            depth: How many to take, at least 1; no more than there are.
             threshold: T, from which true scores matter.
         """
-        rotated = self._rotate(probes)
-        steps = _table_steps(rotated)
-        depth = min(depth, self._size)
-        scores, rows = self._index.search(rotated, depth)
-        margins = self._margins(steps)
-        near = (scores >= self._cut(threshold, *margins)[:, None]).sum(axis=1)
-        complete = depth == self._size
-        floor = np.full(len(rows), -np.inf) if complete else self._floor(scores[:, -1], *margins)
-        return Hits(rows=rows, scores=scores, near=near, steps=steps, rotated=rotated, floor=floor)
+        depth = min(depth, len(self))
+        ranked, rows = self._index.search(probes.rotated, depth)
+        margins = self._margins(probes.steps)
+        near = (ranked >= self._cut(threshold, *margins)[:, None]).sum(axis=1)
+        complete = depth == len(self)
+        floor = np.full(len(rows), -np.inf) if complete else self._floor(ranked[:, -1], *margins)
+        taken = np.arange(depth) < near[:, None]
+        which = np.repeat(np.arange(len(near)), near)
+        which, rows, scores = self._own_cut(which, rows[taken], ranked[taken], threshold, probes.steps)
+        return Hits(which, rows, scores, near, ranked, probes.steps, floor)
+
+    def within(self, probes: Probes, *, threshold: float) -> Hits | None:
+        """Return all references that may reach a threshold, however many.
+
+        Args:
+            probes: n probes.
+            threshold: T, from which true scores matter.
+
+        Returns:
+            None where the threshold is so low that a cut is not positive: FAISS cannot scale those
+            (`RangeHandler`: a cut below the least score that its tables can give wraps round).
+        """
+        cuts = self._cut(threshold, *self._margins(probes.steps))
+        if cuts.min() <= 0.0:
+            return None
+        bounds, scores, rows = self._index.range_search(probes.rotated, float(cuts.min()))
+        near = np.diff(bounds.astype(np.intp))
+        which = np.repeat(np.arange(len(near)), near)
+        which, rows, scores = self._own_cut(which, rows, scores, threshold, probes.steps)
+        return Hits(which, rows, scores, near, None, probes.steps, np.full(len(near), threshold))
+
+    def _own_cut(
+        self,
+        which: NDArray[np.intp],
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        threshold: float,
+        steps: NDArray[np.float64],
+    ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float32]]:
+        """Leave out rows below their own cut.
+
+        Args:
+            which: Shape (k,), places among the probes.
+            rows: Shape (k,).
+            scores: Shape (k,), compressed scores.
+            threshold: T.
+            steps: Shape (n,), see `Probes`.
+        """
+        if threshold < 0.0 or not len(rows):
+            return which, rows, scores
+        bounds = self._bounds.view(np.uint32)[:, 0].take(rows).view(np.float16).astype(np.float64)
+        alignment, spread = bounds[0::2], bounds[1::2]
+        rounding = self._rounding(steps)[which]
+        across = math.sqrt(max(0.0, 1.0 - threshold * threshold))
+        margin = self._tail.swing(spread, rounding) * across + SURE * rounding + _SLACK
+        kept = scores >= alignment * min(threshold, 1.0) - margin
+        return which[kept], rows[kept], scores[kept]
 
     def cut(self, thresholds: NDArray[np.float64], *, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the compressed score at or above which a reference of true score >= T lies.
 
-        To be invertible, sqrt(…·(1-T²) + …) is replaced by its chord between sqrt(1-T²) = 0
-        and 1, which lies above it.
+        This is the worst reference's, below which none of them lies.
 
         Args:
             thresholds: Shape (n,), one T for each probe.
-            steps: Shape (n,), see `Hits`.
+            steps: Shape (n,), see `Probes`.
 
         Returns:
             Shape (n,); minus infinity for T below 0, where nothing is known.
@@ -204,8 +275,12 @@ class CompressedScan:
         Returns:
             Shape (n, kept) and (n, 1), for the worst references kept.
         """
-        rounding = _SURE * math.sqrt(self._padded / 8.0) * steps[:, None]
-        return np.hypot(self._swing, rounding) - rounding, rounding + _SLACK
+        rounding = self._rounding(steps)[:, None]
+        return self._tail.swing(self._spread, rounding), SURE * rounding + _SLACK
+
+    def _rounding(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return σ, the standard deviation of e: half a step for each of the M tables."""
+        return steps * (0.5 * math.sqrt(self._padded / self._codebook.group))
 
 
 def use_one_thread() -> None:
@@ -213,42 +288,51 @@ def use_one_thread() -> None:
     faiss.omp_set_num_threads(1)
 
 
-def _table_steps(rotated: Vectors) -> NDArray[np.float64]:
+def _table_steps(rotated: Vectors, codebook: Codebook) -> NDArray[np.float64]:
     """Return the most that one step of FAISS's 8-bit lookup tables can be for each probe.
 
     Args:
         rotated: Shape (n, D).
+        codebook: Whose points are scanned.
 
     Returns:
         Shape (n,).
 
     Source:
         FAISS, `quantize_LUT_and_bias`: tables are scaled by the smaller of 255 over the widest
-        one and 65535 over the sum of widths. A width is at most 2·(largest point)·|probe's pair|.
+        one and 65535 over the sum of widths. A width is at most 2·(longest point)·|probe's group|.
     """
-    pairs = np.hypot(rotated[:, 0::2], rotated[:, 1::2])
-    width = 2.0 * LARGEST_POINT / math.sqrt(rotated.shape[1])
-    steps = width * np.maximum(pairs.max(axis=1) / 255.0, pairs.sum(axis=1) / 65535.0)
+    count, padded = rotated.shape
+    groups = np.linalg.norm(rotated.reshape(count, -1, codebook.group), axis=2)
+    width = 2.0 * codebook.longest / math.sqrt(padded)
+    steps = width * np.maximum(groups.max(axis=1) / 255.0, groups.sum(axis=1) / 65535.0)
     return np.asarray(steps, dtype=np.float64)
 
 
-def _index_of(codes: NDArray[np.uint8], padded: int) -> "faiss.IndexPQFastScan":
-    """Arrange codes as FAISS's scan wants them.
+def _index_of(codes: NDArray[np.uint8], codebook: Codebook) -> "faiss.IndexIVFPQFastScan":
+    """Arrange codes as FAISS's scan wants them: in one list, since only lists can be searched by a cut.
 
     Args:
-        codes: Shape (m, D/4).
-        padded: D.
+        codes: Shape (m, bytes).
+        codebook: Whose points they are.
     """
-    pairs = padded // 2
-    plain = faiss.IndexPQ(padded, pairs, BITS, faiss.METRIC_INNER_PRODUCT)
-    faiss.copy_array_to_vector(np.tile(centroids(padded), (pairs, 1)).reshape(-1), plain.pq.centroids)
+    groups = 2 * codes.shape[1]
+    padded = groups * codebook.group
+    everywhere = faiss.IndexFlatIP(padded)
+    everywhere.add(np.zeros((1, padded), dtype=np.float32))
+    plain = faiss.IndexIVFPQ(everywhere, padded, 1, groups, BITS, faiss.METRIC_INNER_PRODUCT)
+    plain.by_residual = False
+    points = np.tile(codebook.centroids(padded), (groups, 1)).reshape(-1)
+    faiss.copy_array_to_vector(points, plain.pq.centroids)
     plain.is_trained = True
-    faiss.copy_array_to_vector(codes.reshape(-1), plain.codes)
+    rows, packed = np.arange(len(codes), dtype=np.int64), np.ascontiguousarray(codes)
+    plain.invlists.add_entries(0, len(codes), faiss.swig_ptr(rows), faiss.swig_ptr(packed))
     plain.ntotal = len(codes)
     # FAISS's stubs know one of the two constructors only.
-    from_plain = cast("Callable[[faiss.IndexPQ, int], faiss.IndexPQFastScan]", faiss.IndexPQFastScan)
+    from_plain = cast("Callable[[faiss.IndexIVFPQ, int], faiss.IndexIVFPQFastScan]", faiss.IndexIVFPQFastScan)
     index = from_plain(plain, _BLOCK)
-    index.implem = _RESERVOIR
+    # The new index keeps the plain one, for its quantiser: without its copy of the codes.
+    plain.replace_invlists(None, False)
     if faiss.SIMDConfig.get_level() == faiss.SIMDLevel_AVX2:
-        index.qbs = _PAIRS
+        index.qbs2 = _PAIR
     return index

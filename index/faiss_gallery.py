@@ -30,8 +30,9 @@ from index.compact import Enrolled, StoredReferences
 from index.compressed_scan import BATCH, use_one_thread
 from index.errors import DimensionError, GenerationError
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
+from index.questions import Depths, Question
 from index.ranking import checked_exclusions, checked_references, checked_vectors
-from index.segment_search import Depths, Question, Run, search_segments
+from index.segment_search import Run, search_segments
 from index.segments import COMPRESS_FROM, Buffer, Segment, parts_of
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 

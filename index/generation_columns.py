@@ -1,8 +1,8 @@
 """The columns of a generation: written part by part, read whole or as a gallery needs them.
 
-Five columns are references as they are. Where codes pay, four more hold what a gallery would
-otherwise compute from the vectors at every start: codes, rounded rows, their steps, and what
-is known of the worst of either. The vectors themselves then stay on disk, in small frames.
+Five columns are references as they are. Where codes pay, five more hold what a gallery would
+otherwise compute from the vectors at every start: codes, what is known of each of them, rounded
+rows, their steps, and the worst of either. The vectors themselves then stay on disk, in small frames.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.codebook import codebook_for
 from index.codes import ENCODE_ROWS, Codes, encoded, rotator, worst_of
 from index.columns import distinct, of_slice
 from index.compact import (
-    COMPRESSION,
     ArrayStore,
     CompactStore,
     Enrolled,
     Originals,
     StoredReferences,
+    compression,
     rounded,
     tolerance_of,
 )
@@ -36,7 +37,6 @@ from index.generation_files import (
     read_array,
 )
 from index.manifest import GenerationManifest
-from index.rotation import padded_length
 from index.row_file import RowFile, frame_rows
 from index.segments import pays_to_compress
 from index.types import References
@@ -48,7 +48,13 @@ _PLAIN: Mapping[str, str] = {
     "birth_years": "<u2",
     "vectors": "<f4",
 }
-_COMPACT: Mapping[str, str] = {"codes": "|u1", "rows": "|i1", "steps": "<f4", "worst": "<f8"}
+_COMPACT: Mapping[str, str] = {
+    "codes": "|u1",
+    "bounds": "<f2",
+    "rows": "|i1",
+    "steps": "<f4",
+    "worst": "<f8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,17 @@ class Shape:
     @property
     def compression(self) -> str:
         """What the codes and rounded rows depend on; empty where there are none."""
-        return COMPRESSION if pays_to_compress(self.references, self.dimension) else ""
+        return compression(self.dimension) if pays_to_compress(self.references, self.dimension) else ""
 
     def of(self, name: str) -> tuple[int, ...]:
         """Return the shape of a column."""
-        padded = padded_length(self.dimension)
-        widths = {"vectors": self.dimension, "codes": padded // 4, "rows": padded}
+        codebook = codebook_for(self.dimension)
+        widths = {
+            "vectors": self.dimension,
+            "codes": codebook.code_bytes(self.dimension),
+            "bounds": 2,
+            "rows": codebook.rotation(self.dimension).padded,
+        }
         return (self.references, widths[name]) if name in widths else (self.references,)
 
     def frame_bytes(self, name: str) -> int:
@@ -115,7 +126,7 @@ def write_columns(folder: Path, parts: Iterable[References], shape: Shape) -> Wr
 
 
 def read_references(folder: Path, manifest: GenerationManifest, *, cipher: Cipher | None) -> References:
-    """Read the five columns of the references, checking every byte of all nine.
+    """Read the five columns of the references, checking every byte of all ten.
 
     Raises:
         GenerationError: Missing, damaged or inconsistent; says which.
@@ -136,7 +147,7 @@ def read_enrolled(folder: Path, manifest: GenerationManifest, *, cipher: Cipher 
     """
     if not manifest.compression:
         return read_references(folder, manifest, cipher=cipher)
-    if manifest.compression != COMPRESSION:
+    if manifest.compression != compression(manifest.dimension):
         raise GenerationError(
             f"{folder.name} was compressed in another way ({manifest.compression}): it is built anew."
         )
@@ -145,7 +156,8 @@ def read_enrolled(folder: Path, manifest: GenerationManifest, *, cipher: Cipher 
     prefetch(folder / f"{name}.npy" for name in names)
     columns = {name: _read(folder, manifest, shape, name) for name in names}
     distance, *flat = columns.pop("worst")
-    codes = Codes(columns.pop("codes"), np.array(flat, dtype=np.float64).reshape(2, -1))
+    worst = np.array(flat, dtype=np.float64).reshape(2, -1)
+    codes = Codes(columns.pop("codes"), columns.pop("bounds"), worst)
     store = CompactStore(
         columns.pop("rows"),
         columns.pop("steps"),
@@ -166,6 +178,7 @@ class _Columns:
         self._folder = folder
         self._shape = shape
         self._rotate = rotator(shape.dimension)
+        self._codebook = codebook_for(shape.dimension)
         self._worst = np.empty((2, 0))
         self._distance = 0.0
         self._persons = [np.empty(0, dtype=np.int64)]
@@ -198,11 +211,11 @@ class _Columns:
         if not self._shape.compression or not len(part):
             return
         rotated = self._rotate(part.vectors)
-        codes, quality = encoded(rotated)
+        codes, bounds = encoded(rotated, self._codebook)
         rows, steps, distance = rounded(rotated)
-        self._worst = worst_of(np.concatenate([self._worst, quality], axis=1))
+        self._worst = worst_of(np.concatenate([self._worst.T, bounds]))
         self._distance = max(self._distance, distance)
-        for name, column in (("codes", codes), ("rows", rows), ("steps", steps)):
+        for name, column in (("codes", codes), ("bounds", bounds), ("rows", rows), ("steps", steps)):
             self._writers[name].append(column)
 
     def finish(self) -> Written:

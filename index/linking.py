@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from index.columns import of_slice
 from index.compressed_scan import BATCH, use_one_thread
 from index.errors import DimensionError
+from index.questions import Depths, Question
 from index.ranking import SCORE_DECIMALS
-from index.segment_search import Depths, Question, search_segments
+from index.segment_search import search_segments
 from index.segments import Segment, pays_to_compress
 from index.types import Candidate, References
 

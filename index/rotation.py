@@ -21,7 +21,7 @@ _SEED = 20261123
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A rotation of d dimensions, filled up with zeros to a multiple of four.
+    """A rotation of d dimensions, filled up with zeros to a multiple of what codes need.
 
     Attributes:
         dimension: Length d of a vector.
@@ -34,23 +34,22 @@ class Rotation:
     matrix: NDArray[np.float32] = field(repr=False, compare=False)
 
 
-def padded_length(dimension: int) -> int:
-    """Return the length of a rotated vector."""
-    return -(-dimension // 4) * 4
-
-
 @lru_cache(maxsize=8)
-def fixed_rotation(dimension: int) -> Rotation:
-    """Return the one rotation for a dimension.
+def fixed_rotation(dimension: int, multiple: int) -> Rotation:
+    """Return the one rotation for a dimension and a multiple.
 
     The generator is NumPy's frozen legacy one, so that the draw never changes. Orthogonalising
     a Gaussian matrix with a positive diagonal draws uniformly from all rotations and reflections.
+
+    Args:
+        dimension: Length d of a vector.
+        multiple: What the length of a rotated vector is to be a multiple of.
 
     Source:
         Mezzadri, How to generate random matrices from the classical compact groups,
         Notices of the AMS 54 (2007) 592.
     """
-    padded = padded_length(dimension)
+    padded = -(-dimension // multiple) * multiple
     gaussian = np.random.RandomState(_SEED + padded).standard_normal((padded, padded))
     orthogonal, triangle = np.linalg.qr(gaussian)
     matrix = (orthogonal * np.sign(np.diagonal(triangle)))[:dimension]

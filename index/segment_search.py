@@ -15,46 +15,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from index.compressed_scan import CompressedScan, Hits
+from index.compressed_scan import CompressedScan, Hits, Probes
+from index.questions import Depths, Question, feasible
 from index.ranking import exact_pair_scores, fitting, ranked_persons
 from index.segments import Segment
-from index.types import Candidate, SearchFilter, Vectors
+from index.types import Candidate, Vectors
 
 _SCAN_ROWS = 16384
 """Rows scored by one matrix product of an exact scan: 32 MB at 512 dimensions."""
 
-_MIN_DEPTH = 64
+_FIRST_KEPT = 64
+"""References kept beside four times the list wanted, before weaker ones are left out."""
+
 _DEEPER = 4
 """Factor by which a scan takes more rows when it did not take enough."""
-
-_EXACT_SHARE = 16
-"""Where a sixteenth of the rows would have to be compared one by one, all are scanned instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of every segment.
-
-    Attributes:
-        vectors: Shape (n, d), a handful of probes.
-        threshold: References scoring below do not matter.
-        limit: Longest list of persons wanted.
-        exclude: One set of persons per probe to leave out.
-        where: Attribute filter, or None.
-    """
-
-    vectors: Vectors
-    threshold: float
-    limit: int
-    exclude: Sequence[frozenset[int]]
-    where: SearchFilter | None
-
-    def tolerance(self, segment: Segment) -> float:
-        """Most that a first score in a segment may be off: what was rounded there, and float32 sums.
-
-        These are d products and sums, each off by 2^-24 of at most 1.
-        """
-        return float(self.vectors.shape[1]) * 2.0**-23 + segment.store.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,42 +77,17 @@ class Piece:
         place: The segment, as a place in the list searched.
         which: The probes, as places in the question.
         depth: How many rows to take from the segment's codes, 0 for an exact scan.
+        all_near: Whether to take all rows that may reach the threshold instead, since they are few.
     """
 
     place: int
     which: NDArray[np.intp]
     depth: int
+    all_near: bool = False
 
 
 Run = Callable[[Callable[[list[Piece]], list[Finds]], Sequence[list[Piece]]], list[list[Finds]]]
 """Applies a function to all shares of the work, in as many threads as it sees fit; results in order."""
-
-
-class Depths:
-    """Remembers how many rows compressed scans had to take, by segment and kind of question.
-
-    A depth too small costs a second scan and one too large some comparisons, but neither
-    changes an answer, so races between searches do not matter.
-    """
-
-    def __init__(self) -> None:
-        """Start without any experience."""
-        self._depths: dict[tuple[int, int, int], float] = {}
-
-    def first(self, segment: Segment, question: Question) -> int:
-        """Return the depth to begin with, 0 for an exact scan."""
-        fallback = max(4 * _MIN_DEPTH, len(segment) // 500)
-        return _feasible(int(self._depths.get(_kind(segment, question), fallback)), segment)
-
-    def learn(self, segment: Segment, question: Question, needed: int) -> None:
-        """Take note of a depth that would have been just enough."""
-        kind = _kind(segment, question)
-        self._depths[kind] = max(_MIN_DEPTH, 1.5 * needed, 0.99 * self._depths.get(kind, 0.0))
-
-    def forget_all_but(self, segments: Sequence[Segment]) -> None:
-        """Drop segments that are gone."""
-        numbers = {segment.number for segment in segments}
-        self._depths = {kind: depth for kind, depth in list(self._depths.items()) if kind[0] in numbers}
 
 
 def search_segments(
@@ -156,16 +105,21 @@ def search_segments(
     Returns:
         One candidate list per probe.
     """
+    compressed = any(segment.scan is not None for segment in segments)
 
     def work(pieces: list[Piece]) -> list[Finds]:
-        """Search for one share."""
-        return [_scan(segments[piece.place], question, piece) for piece in pieces]
+        """Search for one share; probes are rotated here since FAISS keeps to one thread here."""
+        probes = Probes.of(question.vectors) if compressed else None
+        return [_scan(segments[piece.place], question, probes, piece) for piece in pieces]
 
     every = np.arange(len(question.vectors))
     floors = np.full((len(segments), len(every)), -np.inf)
     pairs: list[Pairs] = [_NO_PAIRS] * len(segments)
     matters = np.full(len(every), question.threshold)
-    todo = [Piece(place, every, depths.first(segment, question)) for place, segment in enumerate(segments)]
+    todo = [
+        Piece(place, every, depths.first(segment, question), depths.all_near(segment, question))
+        for place, segment in enumerate(segments)
+    ]
     while todo:
         divided = _divided(todo, segments, shares)
         done = [
@@ -180,7 +134,7 @@ def search_segments(
         for piece, finds in done:
             _learn(segments[piece.place], question, finds, matters, depths)
         todo = [
-            Piece(piece.place, short, _feasible(_DEEPER * piece.depth, segments[piece.place]))
+            Piece(piece.place, short, feasible(_DEEPER * piece.depth, segments[piece.place]))
             for piece, _ in done
             if len(short := np.flatnonzero(floors[piece.place] > matters))
         ]
@@ -195,17 +149,6 @@ _NO_PAIRS = Pairs(
 )
 
 
-def _kind(segment: Segment, question: Question) -> tuple[int, int, int]:
-    """Group questions that need about the same depth: by threshold, or by limit where there is none."""
-    limit = question.limit if question.threshold <= 0.0 else 0
-    return segment.number, round(max(question.threshold, 0.0) * 50), limit
-
-
-def _feasible(depth: int, segment: Segment) -> int:
-    """Return the depth, or 0 where an exact scan is the better way."""
-    return depth if segment.scan is not None and depth * _EXACT_SHARE <= len(segment) else 0
-
-
 def _divided(todo: Sequence[Piece], segments: Sequence[Segment], shares: int) -> list[list[Piece]]:
     """Divide pieces into shares of about equal work, the largest first."""
     divided: list[list[Piece]] = [[] for _ in range(shares)]
@@ -217,19 +160,21 @@ def _divided(todo: Sequence[Piece], segments: Sequence[Segment], shares: int) ->
     return [share for share in divided if share]
 
 
-def _scan(segment: Segment, question: Question, piece: Piece) -> Finds:
+def _scan(segment: Segment, question: Question, probes: Probes | None, piece: Piece) -> Finds:
     """Search one segment for some probes."""
-    if piece.depth and segment.scan is not None:
-        return _scan_codes(segment, segment.scan, question, piece)
-    return _scan_exactly(segment, question, piece.which)
+    mine = probes.taken(piece.which) if probes is not None else None
+    if piece.depth and segment.scan is not None and mine is not None:
+        return _scan_codes(segment, segment.scan, question, mine, piece)
+    rotated = mine.rotated if mine is not None and segment.store.rotated else None
+    return _scan_exactly(segment, question, piece.which, rotated)
 
 
-def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp]) -> Finds:
-    """Compare some probes with every row."""
+def _scan_exactly(
+    segment: Segment, question: Question, which: NDArray[np.intp], rotated: Vectors | None
+) -> Finds:
+    """Compare some probes, rotated where rows are, with every row."""
     scores = np.empty((len(which), len(segment)), dtype=np.float32)
-    probes = question.vectors[which]
-    if segment.store.rotated and segment.scan is not None:
-        probes = segment.scan.rotated(probes)
+    probes = question.vectors[which] if rotated is None else rotated
     for first, block in segment.store.blocks(_SCAN_ROWS):
         np.matmul(probes, block.T, out=scores[:, first : first + len(block)])
     near = scores >= question.threshold - question.tolerance(segment)
@@ -241,38 +186,45 @@ def _scan_exactly(segment: Segment, question: Question, which: NDArray[np.intp])
     return Finds(which, np.full(len(which), -np.inf), pairs)
 
 
-def _scan_codes(segment: Segment, scan: CompressedScan, question: Question, piece: Piece) -> Finds:
+def _scan_codes(
+    segment: Segment, scan: CompressedScan, question: Question, probes: Probes, piece: Piece
+) -> Finds:
     """Compare some probes with the rows that the compressed scan ranks best."""
-    which = piece.which
-    hits = scan.search(question.vectors[which], depth=piece.depth, threshold=question.threshold)
-    places = np.repeat(np.arange(len(which)), hits.near)
-    rows = np.concatenate([row[:near] for row, near in zip(hits.rows, hits.near.tolist(), strict=True)])
-    kept = segment.alive[rows]
-    if question.where is not None:
-        kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
-    places, rows = places[kept], rows[kept]
-    probes = hits.rotated if segment.store.rotated else question.vectors[which]
-    scores = _pair_scores(probes, segment.store.gather(rows), places)
-    near = scores >= question.threshold - question.tolerance(segment)
+    which, threshold = piece.which, question.threshold
+    hits = scan.within(probes, threshold=threshold) if piece.all_near else None
+    if hits is None:
+        hits = scan.search(probes, depth=piece.depth, threshold=threshold)
+    places, rows = hits.probes, hits.rows
+    if segment.dead or question.where is not None:
+        kept = segment.alive[rows]
+        if question.where is not None:
+            kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
+        places, rows = places[kept], rows[kept]
+    compared = probes.rotated if segment.store.rotated else question.vectors[which]
+    scores = _pair_scores(segment, compared, places, rows)
+    near = scores >= threshold - question.tolerance(segment)
     pairs = _worth_keeping(segment, question, which[places[near]], rows[near], scores[near])
     return Finds(which, hits.floor, pairs, hits)
 
 
-def _pair_scores(probes: Vectors, vectors: Vectors, places: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Return the cosine of each vector with its probe.
+def _pair_scores(
+    segment: Segment, probes: Vectors, places: NDArray[np.intp], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the cosine of each row with its probe.
 
     Args:
-        probes: Shape (n, d).
-        vectors: Shape (k, d).
-        places: Shape (k,), ascending: which probe belongs to each vector.
+        segment: Whose rows these are.
+        probes: Shape (n, d), or (n, D) where the rows are rotated.
+        places: Shape (k,), ascending: which probe belongs to each row.
+        rows: Shape (k,).
 
     Returns:
         Shape (k,).
     """
-    scores = np.empty(len(vectors), dtype=np.float32)
-    bounds = np.searchsorted(places, np.arange(len(probes) + 1))
-    for probe, first, last in zip(probes, bounds[:-1], bounds[1:], strict=True):
-        np.einsum("ij,j->i", vectors[first:last], probe, out=scores[first:last])
+    scores = np.empty(len(rows), dtype=np.float32)
+    bounds = np.searchsorted(places, np.arange(len(probes) + 1)).tolist()
+    for probe, (first, last) in zip(probes, pairwise(bounds), strict=True):
+        scores[first:last] = segment.store.scores(rows[first:last], probe)
     return scores
 
 
@@ -297,9 +249,12 @@ def _worth_keeping(
     found, first = np.unique(probes, return_index=True)
     for probe, (start, stop) in zip(found.tolist(), pairwise([*first.tolist(), len(rows)]), strict=True):
         mine = kept[start:stop]
-        if question.exclude[probe]:
-            mine &= ~np.isin(pairs.person_keys[start:stop], list(question.exclude[probe]))
-        if mine.sum() > 4 * question.limit + _MIN_DEPTH:
+        excluded = question.exclude[probe]
+        if len(excluded) == 1:
+            mine &= pairs.person_keys[start:stop] != next(iter(excluded))
+        elif excluded:
+            mine &= ~np.isin(pairs.person_keys[start:stop], list(excluded))
+        if mine.sum() > 4 * question.limit + _FIRST_KEPT:
             lowest = _score_of_last(scores[start:stop][mine], pairs.person_keys[start:stop][mine], question)
             mine &= scores[start:stop] >= lowest - 2.0 * question.tolerance(segment)
     return pairs.taken(kept)
@@ -307,7 +262,7 @@ def _worth_keeping(
 
 def _score_of_last(scores: NDArray[np.float32], person_keys: NDArray[np.int64], question: Question) -> float:
     """Return the best score of the last person who fits a list, or the threshold where all fit."""
-    taken = min(len(scores), 2 * question.limit + _MIN_DEPTH)
+    taken = min(len(scores), 2 * question.limit + _FIRST_KEPT)
     while True:
         best = np.argpartition(-scores, taken - 1)[:taken] if taken < len(scores) else np.arange(len(scores))
         order = best[np.argsort(-scores[best])]
@@ -360,11 +315,14 @@ def _learn(
     """Note how many compressed scores were not too low for what mattered in the end."""
     if finds.hits is None or segment.scan is None:
         return
-    needed = finds.hits.near
-    if (matters[finds.which] > question.threshold).any():
-        cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
-        needed = (finds.hits.scores >= cuts[:, None]).sum(axis=1)
-    depths.learn(segment, question, int(needed.max()))
+    needed = near = finds.hits.near
+    ranked = finds.hits.ranked
+    if ranked is not None:
+        near = np.where(near < ranked.shape[1], near, len(segment))
+        if (matters[finds.which] > question.threshold).any():
+            cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
+            needed = (ranked >= cuts[:, None]).sum(axis=1)
+    depths.learn(segment, question, int(needed.max()), near=int(near.max()))
 
 
 def _candidates(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.codebook import codebook_for
 from index.compact import CompactStore, StoredReferences, rounded, tolerance_of
 from index.errors import DimensionError, GenerationError
 from index.faiss_gallery import FaissGallery
 from index.gallery import ExactGallery
 from index.recall import measure_recall
-from index.rotation import fixed_rotation
 from index.segments import COMPRESS_FROM
 from index.snapshot import load_generation, open_generation, write_generation
 from index.types import Reference, References, SearchFilter, Vectors
@@ -64,7 +64,7 @@ def test_no_probe_whatever_finds_a_rounded_score_further_off_than_the_tolerance(
 ) -> None:
     """The worst probe of all points along the rounding error itself."""
     vectors: Vectors = make(500, dimension, seed=1)
-    rotated = np.asarray(vectors @ fixed_rotation(dimension).matrix)
+    rotated = np.asarray(vectors @ codebook_for(dimension).rotation(dimension).matrix)
     rows, steps, distance = rounded(rotated)
     store = CompactStore(rows, steps, tolerance_of(distance), source=None)  # type: ignore[arg-type]
     approximate = store.gather(np.arange(500)).astype(np.float64)
@@ -180,7 +180,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-@pytest.mark.parametrize("name", ["codes", "rows", "steps", "worst"])
+@pytest.mark.parametrize("name", ["codes", "bounds", "rows", "steps", "worst"])
 def test_one_flipped_bit_in_what_was_computed_beforehand_is_found(generation: Path, name: str) -> None:
     path = generation / f"{name}.npy"
     data = bytearray(path.read_bytes())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.compressed_scan import CompressedScan
+from index.codebook import codebook_for
+from index.compressed_scan import CompressedScan, Probes
 from index.rotation import fixed_rotation
 from index.types import Vectors
 
@@ -33,16 +34,16 @@ def pairs_at(cosines: np.ndarray, vectors: Vectors, *, seed: int) -> Vectors:
 
 @pytest.mark.parametrize("dimension", [1, 5, 64, 130, 512])
 def test_the_rotation_keeps_every_inner_product(dimension: int) -> None:
-    rotation = fixed_rotation(dimension)
-    assert rotation.padded % 4 == 0
+    rotation = codebook_for(dimension).rotation(dimension)
+    assert rotation.padded % (2 * codebook_for(dimension).group) == 0
     np.testing.assert_allclose(rotation.matrix @ rotation.matrix.T, np.eye(dimension), atol=1e-6)
 
 
 def test_the_rotation_is_the_same_every_time() -> None:
     fixed_rotation.cache_clear()
-    first = fixed_rotation(64).matrix.copy()
+    first = fixed_rotation(64, 4).matrix.copy()
     fixed_rotation.cache_clear()
-    np.testing.assert_array_equal(first, fixed_rotation(64).matrix)
+    np.testing.assert_array_equal(first, fixed_rotation(64, 4).matrix)
     np.testing.assert_allclose(first[0, :4], [-0.1029446, -0.0026269, -0.0979344, -0.0451558], atol=1e-6)
 
 
@@ -62,9 +63,9 @@ def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
     scan = CompressedScan(vectors)
     for threshold in (0.1, 0.3, 0.6):
         probes = pairs_at(np.full(count, threshold + 1e-6), vectors, seed=2)
-        hits = scan.search(probes, depth=count)
-        cuts = scan.cut(np.full(count, threshold), steps=hits.steps)
-        own = hits.scores[hits.rows == np.arange(count)[:, None]]
+        hits = scan.search(Probes.of(probes), depth=count)
+        cuts = scan.cut(np.full(count, threshold), steps=Probes.of(probes).steps)
+        own = hits.scores[hits.rows == hits.probes]
         assert (own >= cuts).all()
         # The margin is no luxury: the worst of 1,500 uses up a good part of it.
         typical = np.median(own)
@@ -77,9 +78,9 @@ def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
     scan = CompressedScan(vectors)
     cosine = 0.3
     probes = pairs_at(np.full(20_000, cosine), vectors, seed=4)[:400]
-    hits = scan.search(probes, depth=20_000)
-    compressed = np.empty_like(hits.scores)
-    np.put_along_axis(compressed, hits.rows, hits.scores, axis=1)
+    hits = scan.search(Probes.of(probes), depth=20_000)
+    compressed = np.empty((400, 20_000))
+    compressed[hits.probes, hits.rows] = hits.scores
     true = probes.astype(np.float64) @ vectors.T.astype(np.float64)
     residual = compressed - 0.893 * true
     scaled = residual / (0.31 * np.sqrt(1 - true**2) / math.sqrt(255))
@@ -94,18 +95,18 @@ def test_everything_above_the_floor_was_returned(depth: int) -> None:
     vectors = unit(np.random.default_rng(5).standard_normal((3000, 128)))
     scan = CompressedScan(vectors)
     probes = pairs_at(np.linspace(0.2, 0.9, 50), vectors[:50], seed=6)
-    hits = scan.search(probes, depth=depth)
+    hits = scan.search(Probes.of(probes), depth=depth)
     true = probes @ vectors.T
     for row in range(50):
-        left_out = np.setdiff1d(np.arange(3000), hits.rows[row])
+        left_out = np.setdiff1d(np.arange(3000), hits.rows[hits.probes == row])
         assert true[row, left_out].max() < hits.floor[row]
 
 
 def test_a_scan_of_everything_has_no_floor() -> None:
     vectors = unit(np.random.default_rng(7).standard_normal((40, 64)))
-    hits = CompressedScan(vectors).search(vectors[:3], depth=1000)
+    hits = CompressedScan(vectors).search(Probes.of(vectors[:3]), depth=1000)
     assert np.isneginf(hits.floor).all()
-    assert [sorted(rows) for rows in hits.rows.tolist()] == [list(range(40))] * 3
+    assert [sorted(hits.rows[hits.probes == row].tolist()) for row in range(3)] == [list(range(40))] * 3
 
 
 SCAN = CompressedScan(unit(np.random.default_rng(8).standard_normal((500, 96))))
