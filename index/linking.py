@@ -38,8 +38,9 @@ MARGIN = 1e-5
 _SEGMENTS = 8
 """Parts that codes are cut into: a block scans those that it may have pairs in, a sixteenth too many."""
 
-LEAST_THRESHOLD = 0.25
-"""Below, a compressed scan would have to compare too many rows one by one (512 dimensions)."""
+LEAST_THRESHOLD = 0.3
+"""Below, blocked products are faster: 1,024 rows against 150,000 at 512 dimensions take them 1.8 s of processor
+time, and codes 1.7 s at 0.30, 1.0 s at 0.36."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from index.compressed_scan import CompressedScan, Hits, Probes
+from index.compressed_scan import Hits, Probes
 from index.questions import Depths, Question, feasible
 from index.ranking import exact_pair_scores, fitting, ranked_persons
 from index.segments import Segment
@@ -77,7 +77,7 @@ class Piece:
         place: The segment, as a place in the list searched.
         which: The probes, as places in the question.
         depth: How many rows to take from the segment's codes, 0 for an exact scan.
-        all_near: Whether to take all rows that may reach the threshold instead, since they are few.
+        all_near: Whether to take instead all rows that may reach the threshold, since they are few.
     """
 
     place: int
@@ -162,11 +162,16 @@ def _divided(todo: Sequence[Piece], segments: Sequence[Segment], shares: int) ->
 
 def _scan(segment: Segment, question: Question, probes: Probes | None, piece: Piece) -> Finds:
     """Search one segment for some probes."""
-    mine = probes.taken(piece.which) if probes is not None else None
-    if piece.depth and segment.scan is not None and mine is not None:
-        return _scan_codes(segment, segment.scan, question, mine, piece)
-    rotated = mine.rotated if mine is not None and segment.store.rotated else None
-    return _scan_exactly(segment, question, piece.which, rotated)
+    if segment.scan is None or probes is None:
+        return _scan_exactly(segment, question, piece.which, None)
+    mine = probes.taken(piece.which)
+    hits = segment.scan.within(mine, threshold=question.threshold) if piece.all_near else None
+    if hits is None and piece.depth:
+        hits = segment.scan.search(mine, depth=piece.depth, threshold=question.threshold)
+    compared = mine.rotated if segment.store.rotated else None
+    if hits is None:
+        return _scan_exactly(segment, question, piece.which, compared)
+    return _compared(segment, question, piece.which, hits, compared)
 
 
 def _scan_exactly(
@@ -186,23 +191,19 @@ def _scan_exactly(
     return Finds(which, np.full(len(which), -np.inf), pairs)
 
 
-def _scan_codes(
-    segment: Segment, scan: CompressedScan, question: Question, probes: Probes, piece: Piece
+def _compared(
+    segment: Segment, question: Question, which: NDArray[np.intp], hits: Hits, rotated: Vectors | None
 ) -> Finds:
-    """Compare some probes with the rows that the compressed scan ranks best."""
-    which, threshold = piece.which, question.threshold
-    hits = scan.within(probes, threshold=threshold) if piece.all_near else None
-    if hits is None:
-        hits = scan.search(probes, depth=piece.depth, threshold=threshold)
+    """Compare some probes, rotated where rows are, with the rows that a compressed scan returned."""
     places, rows = hits.probes, hits.rows
     if segment.dead or question.where is not None:
         kept = segment.alive[rows]
         if question.where is not None:
             kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
         places, rows = places[kept], rows[kept]
-    compared = probes.rotated if segment.store.rotated else question.vectors[which]
-    scores = _pair_scores(segment, compared, places, rows)
-    near = scores >= threshold - question.tolerance(segment)
+    probes = question.vectors[which] if rotated is None else rotated
+    scores = _pair_scores(segment, probes, places, rows)
+    near = scores >= question.threshold - question.tolerance(segment)
     pairs = _worth_keeping(segment, question, which[places[near]], rows[near], scores[near])
     return Finds(which, hits.floor, pairs, hits)
 
@@ -315,14 +316,13 @@ def _learn(
     """Note how many compressed scores were not too low for what mattered in the end."""
     if finds.hits is None or segment.scan is None:
         return
-    needed = near = finds.hits.near
-    ranked = finds.hits.ranked
-    if ranked is not None:
-        near = np.where(near < ranked.shape[1], near, len(segment))
-        if (matters[finds.which] > question.threshold).any():
-            cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
-            needed = (ranked >= cuts[:, None]).sum(axis=1)
-    depths.learn(segment, question, int(needed.max()), near=int(near.max()))
+    needed, ranked = finds.hits.near, finds.hits.ranked
+    all_taken = ranked is None or int(needed.max()) < ranked.shape[1]
+    near = float(needed.mean()) if all_taken else None
+    if ranked is not None and (matters[finds.which] > question.threshold).any():
+        cuts = segment.scan.cut(matters[finds.which], steps=finds.hits.steps)
+        needed = (ranked >= cuts[:, None]).sum(axis=1)
+    depths.learn(segment, question, int(needed.max()), near=near)
 
 
 def _candidates(

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.codebook import codebook_for
+from index.codebook import PAIRS, TRIPLES, Codebook, codebook_for
+from index.codes import encoded
+from index.compact import compression
 from index.compressed_scan import CompressedScan, Probes
 from index.rotation import fixed_rotation
 from index.types import Vectors
@@ -129,3 +131,57 @@ def test_a_higher_score_left_out_means_a_higher_floor(one: float, other: float) 
 
 def test_below_zero_nothing_is_known() -> None:
     assert np.isneginf(SCAN.cut(np.array([-0.5]), steps=np.array([1e-4])))[0]
+
+
+@pytest.mark.parametrize("dimension", [128, 512])
+def test_a_scan_by_a_cut_returns_every_planted_reference_and_little_else(dimension: int) -> None:
+    """Pairs and triples: every reference is met by one probe exactly at the threshold."""
+    count = 1500
+    vectors = lopsided(count, dimension, seed=9)
+    scan = CompressedScan(vectors)
+    probes = Probes.of(pairs_at(np.full(count, 0.4 + 1e-6), vectors, seed=10))
+    hits = scan.within(probes, threshold=0.4)
+    assert hits is not None
+    assert (hits.floor == 0.4).all()
+    assert (np.diff(hits.probes) >= 0).all()
+    np.testing.assert_array_equal(np.sort(hits.rows[hits.rows == hits.probes]), np.arange(count))
+    everything = scan.search(probes, depth=count, threshold=0.4)
+    for one, other in ((hits, everything), (everything, hits)):
+        pairs = set(zip(one.probes.tolist(), one.rows.tolist(), strict=True))
+        assert pairs == set(zip(other.probes.tolist(), other.rows.tolist(), strict=True))
+    assert len(hits.rows) < hits.near.sum()
+
+
+def test_thresholds_without_a_positive_cut_are_not_asked_of_faiss() -> None:
+    probes = Probes.of(noise(3, 96, seed=11))
+    assert SCAN.within(probes, threshold=0.0) is None
+    assert SCAN.within(probes, threshold=-1.0) is None
+
+
+@pytest.mark.parametrize("codebook", [PAIRS, TRIPLES])
+def test_points_say_as_much_as_they_are_documented_to(codebook: Codebook) -> None:
+    width = 60 * codebook.group
+    rows = np.random.default_rng(12).standard_normal((2000, width)).astype(np.float32) / math.sqrt(width)
+    error = width * ((rows - codebook.decoded(codebook.codes(rows))) ** 2).mean()
+    assert error == pytest.approx({2: 0.1076, 3: 0.2357}[codebook.group], abs=0.002)
+
+
+@pytest.mark.parametrize("dimension", [128, 512])
+def test_what_is_kept_of_a_reference_errs_on_the_safe_side(dimension: int) -> None:
+    codebook = codebook_for(dimension)
+    rotated = Probes.of(lopsided(500, dimension, seed=13)).rotated
+    packed, bounds = encoded(rotated, codebook)
+    codes = np.stack([packed & 15, packed >> 4], axis=2).reshape(500, -1)
+    decoded = codebook.decoded(codes).astype(np.float64)
+    along = (decoded * rotated).sum(axis=1)
+    off = np.linalg.norm(decoded - along[:, None] * rotated, axis=1)
+    assert (bounds[:, 0] <= along + 1e-6).all()
+    assert (bounds[:, 1] >= off - 1e-6).all()
+    np.testing.assert_allclose(bounds, np.stack([along, off], axis=1), atol=1e-3)
+
+
+def test_long_vectors_have_triples_and_generations_say_so() -> None:
+    assert codebook_for(256) is PAIRS
+    assert codebook_for(512) is TRIPLES
+    assert TRIPLES.code_bytes(512) == 86
+    assert compression(256) != compression(512)
