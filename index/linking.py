@@ -5,9 +5,9 @@ nothing but the vectors takes memory. In one gallery only the upper triangle is 
 
 Where codes pay, a block goes through the compressed scan that searches use, sixteen rows at a
 time, with its guarantee (`index.compressed_scan`): about half the processor time of matrix products
-(150,000 references, 512 dimensions, a threshold of 0.36, AVX2). Otherwise, and where the threshold is too low for
-codes, blocks are multiplied: 1,024 × 4,096 reach 83 % of the peak of two cores with AVX-512
-(NumPy's OpenBLAS, 512 dimensions: 264 million pairs a second).
+(150,000 references, 512 dimensions, a threshold of 0.36, AVX2). Otherwise, and where the threshold
+is too low for codes, blocks are multiplied: 1,024 × 4,096 reach 83 % of the peak of two cores with
+AVX-512 (NumPy's OpenBLAS, 512 dimensions: 264 million pairs a second).
 """
 
 import os
