@@ -38,7 +38,7 @@ hundreds are, since it needs no order; see `index.segment_search` for which when
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import faiss
 import numpy as np
@@ -326,13 +326,15 @@ def _index_of(codes: NDArray[np.uint8], codebook: Codebook) -> "faiss.IndexIVFPQ
     faiss.copy_array_to_vector(points, plain.pq.centroids)
     plain.is_trained = True
     rows, packed = np.arange(len(codes), dtype=np.int64), np.ascontiguousarray(codes)
-    plain.invlists.add_entries(0, len(codes), faiss.swig_ptr(rows), faiss.swig_ptr(packed))
+    cast("faiss.InvertedLists", plain.invlists).add_entries(
+        0, len(codes), faiss.swig_ptr(rows), faiss.swig_ptr(packed)
+    )
     plain.ntotal = len(codes)
-    # FAISS's stubs know one of the two constructors only.
+    # FAISS's stubs know neither this constructor nor `qbs2`, nor that lists may be None.
     from_plain = cast("Callable[[faiss.IndexIVFPQ, int], faiss.IndexIVFPQFastScan]", faiss.IndexIVFPQFastScan)
     index = from_plain(plain, _BLOCK)
     # The new index keeps the plain one, for its quantiser: without its copy of the codes.
-    plain.replace_invlists(None, False)
+    plain.replace_invlists(cast("faiss.InvertedLists", None), False)
     if faiss.SIMDConfig.get_level() == faiss.SIMDLevel_AVX2:
-        index.qbs2 = _PAIR
+        cast("Any", index).qbs2 = _PAIR
     return index
