@@ -36,7 +36,8 @@ hundreds are, since it needs no order; see `index.segment_search` for which when
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -281,6 +282,17 @@ class CompressedScan:
     def _rounding(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return σ, the standard deviation of e: half a step for each of the M tables."""
         return steps * (0.5 * math.sqrt(self._padded / self._codebook.group))
+
+
+@contextmanager
+def one_thread_here() -> Iterator[None]:
+    """Make FAISS work in the calling thread only, and as before afterwards."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def use_one_thread() -> None:

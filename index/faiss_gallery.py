@@ -27,7 +27,7 @@ import numpy as np
 from index.columns import distinct, of_slice, sorted_join
 from index.combining import Combiner
 from index.compact import Enrolled, StoredReferences
-from index.compressed_scan import BATCH, use_one_thread
+from index.compressed_scan import BATCH, one_thread_here, use_one_thread
 from index.errors import DimensionError, GenerationError
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.questions import Depths, Question
@@ -206,9 +206,15 @@ class FaissGallery:
                 self._rewrite(segments)
 
     def _in_threads(self, work: Callable[[_Piece], _Result], pieces: Sequence[_Piece]) -> list[_Result]:
-        """Do all pieces in the scanning threads, in which FAISS starts none of its own."""
-        futures = [_scanning_threads(self._threads).submit(work, piece) for piece in pieces]
-        return [future.result() for future in futures]
+        """Do the first piece in this thread and the others in the scanning threads.
+
+        FAISS starts no threads of its own in any of them. Handing the first on, too, would cost a lone
+        search the time that an idle thread takes to wake.
+        """
+        futures = [_scanning_threads(self._threads).submit(work, piece) for piece in pieces[1:]]
+        with one_thread_here():
+            first = [work(piece) for piece in pieces[:1]]
+        return first + [future.result() for future in futures]
 
     def _built(self, references: Enrolled) -> tuple[Segment, ...]:
         """Make segments of about equal size, enough to keep all threads busy."""

@@ -32,6 +32,12 @@ LIMIT = 20
 TARGET_FPIR = 0.01
 BATCH = 16
 CLIENTS = 16
+
+WARM_S = 0.05
+"""Every contender searches untimed for so long before it is timed: idle threads of OpenBLAS as it ships spin
+for 2^26 cycles, some 25 ms, on a processor that the next contender needs (its `THREAD_TIMEOUT`; `index.blas`
+sets ours lower), and a processor that has slept is slow at first."""
+
 _CONTRACT = "benchmark"
 
 Time = Callable[[int, int], float]
@@ -250,6 +256,9 @@ def _measure_times(contenders: dict[str, Time], *, rounds: int, probes: int) -> 
     for turn in range(rounds):
         first = turn * BATCH % (probes - BATCH + 1)
         for name, search in contenders.items():
+            began = time.monotonic()
+            while time.monotonic() - began < WARM_S:
+                search((first + BATCH) % probes, 1)
             repeats = 1 if name in ("flat", "best_blas") else 8
             lone[name] += [search((first + i) % probes, 1) for i in range(repeats)]
             batch[name] += [search(first, BATCH) / BATCH for _ in range(1 + repeats // 8)]
