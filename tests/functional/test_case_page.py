@@ -76,7 +76,7 @@ def opened_case(
 
 
 def settle(page: Page) -> None:
-    """Let pictures come that are on their way: one that is dropped counts as a failed request."""
+    """Let pictures come that are on their way, so that the page is judged whole."""
     shown = page.locator(".pair img, details[open] img")
     for image in shown.all():
         image.scroll_into_view_if_needed()
