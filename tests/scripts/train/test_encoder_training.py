@@ -125,6 +125,7 @@ def test_the_directions_kept_are_those_with_most_of_the_vectors() -> None:
     assert np.abs(basis[[0, 3]]).max(0).min() > 0.7
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of torch's own exporter.
 def test_what_is_written_gives_what_was_trained(tmp_path: Path) -> None:
     torch.manual_seed(1)
     net = Reduced(EncoderNet(SHAPES["small"], 8, 96)).eval()
