@@ -31,7 +31,8 @@ SIDES = tuple(MAP_CHANNELS)
 BATCH = (16, 32, 128)
 """Faces in a batch of each part: a face has 784, 196 or 49 places to learn from."""
 
-STEPS = "3000,2600,1500"
+STEPS = "3000,2600,1400"
+"""Batches for each part, as the delivered encoder had them: about an hour of one core in all."""
 
 PEAK = 0.02
 """Highest length of Muon's steps."""
