@@ -146,6 +146,8 @@ class CompressedScan:
         self._padded = self._codebook.rotation(dimension).padded
         self._tail = Tail.of(self._padded - 1)
         self._bounds = codes.bounds
+        # The bits of half-precision numbers that are not negative are in their order, and compared faster.
+        self._least_spread = float(codes.bounds[:, 1].view(np.uint16).min().view(np.float16))
         self._alignment, self._spread = codes.worst
         self._index = _index_of(codes.packed, self._codebook)
 
@@ -213,12 +215,15 @@ class CompressedScan:
         """
         if threshold < 0.0 or not len(rows):
             return which, rows, scores
-        bounds = self._bounds.view(np.uint32)[:, 0].take(rows).view(np.float16).astype(np.float64)
-        alignment, spread = bounds[0::2], bounds[1::2]
-        rounding = self._rounding(steps)[which]
+        bounds = self._bounds.view(np.uint32)[:, 0].take(rows).view(np.float16).astype(np.float32)
         across = math.sqrt(max(0.0, 1.0 - threshold * threshold))
-        margin = self._tail.swing(spread, rounding) * across + SURE * rounding + _SLACK
-        kept = scores >= alignment * min(threshold, 1.0) - margin
+        rounding = self._rounding(steps)
+        start, steepness = self._tail.lines(self._least_spread, float(self._spread.max()), rounding)
+        slack = start * across + SURE * rounding + _SLACK
+        reached = bounds[1::2] * (across * steepness).astype(np.float32).take(which)
+        reached -= bounds[0::2] * np.float32(min(threshold, 1.0))
+        reached += scores
+        kept = reached >= (-slack).astype(np.float32).take(which)
         return which[kept], rows[kept], scores[kept]
 
     def cut(self, thresholds: NDArray[np.float64], *, steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -202,31 +202,10 @@ def _compared(
             kept &= fitting(question.where, sexes=segment.sexes[rows], birth_years=segment.birth_years[rows])
         places, rows = places[kept], rows[kept]
     probes = question.vectors[which] if rotated is None else rotated
-    scores = _pair_scores(segment, probes, places, rows)
+    scores = segment.store.scores(rows, probes, places)
     near = scores >= question.threshold - question.tolerance(segment)
     pairs = _worth_keeping(segment, question, which[places[near]], rows[near], scores[near])
     return Finds(which, hits.floor, pairs, hits)
-
-
-def _pair_scores(
-    segment: Segment, probes: Vectors, places: NDArray[np.intp], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the cosine of each row with its probe.
-
-    Args:
-        segment: Whose rows these are.
-        probes: Shape (n, d), or (n, D) where the rows are rotated.
-        places: Shape (k,), ascending: which probe belongs to each row.
-        rows: Shape (k,).
-
-    Returns:
-        Shape (k,).
-    """
-    scores = np.empty(len(rows), dtype=np.float32)
-    bounds = np.searchsorted(places, np.arange(len(probes) + 1)).tolist()
-    for probe, (first, last) in zip(probes, pairwise(bounds), strict=True):
-        scores[first:last] = segment.store.scores(rows[first:last], probe)
-    return scores
 
 
 def _worth_keeping(

@@ -86,7 +86,33 @@ class Tail:
             spread: b of some references.
             rounding: σ, of a shape that goes with them.
         """
+        return np.asarray(np.minimum(*self._two(spread, rounding)) - SURE * rounding)
+
+    def lines(
+        self, lowest: float, highest: float, rounding: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return straight lines in b that are nowhere below `swing` from the lowest b to the highest.
+
+        Both bounds that swing is the lesser of are convex in b, so each lies below its chord.
+
+        Args:
+            lowest: Least b.
+            highest: Largest b.
+            rounding: Shape (n,), σ.
+
+        Returns:
+            Shape (n,) each: c and k of c + k·b.
+        """
+        ends = np.array([[lowest], [highest]])
+        chords = np.stack(self._two(ends, rounding[None, :]))
+        first, last = chords[chords.sum(axis=1).argmin(axis=0), :, np.arange(len(rounding))].T
+        steepness = (last - first) / max(highest - lowest, 1e-9)
+        return first - steepness * lowest - SURE * rounding, steepness
+
+    def _two(
+        self, spread: NDArray[np.float64], rounding: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the margin at a right angle by the exact tail, and by the sub-Gaussian bound."""
         spread = np.maximum(spread, 1e-9)
         exact = self.quantile * spread + (0.5 * self.hazard) * rounding * rounding / spread
-        both = SURE * np.hypot(spread / math.sqrt(self.dimension), rounding)
-        return np.asarray(np.minimum(exact, both) - SURE * rounding)
+        return exact, SURE * np.hypot(spread / math.sqrt(self.dimension), rounding)

@@ -51,3 +51,18 @@ def test_chance_and_rounding_together_exceed_the_margin_with_at_most_that_probab
     assert chance <= MISS_PROBABILITY * 1.001
     if across == 1.0 and share < 0.2:
         assert chance > MISS_PROBABILITY / 2.0
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.02, 0.1, 0.5, 3.0])
+@pytest.mark.parametrize(("lowest", "highest"), [(0.0, 0.6), (0.38, 0.47), (0.42, 0.42)])
+def test_a_line_lies_nowhere_below_the_swing_and_close_to_it_where_codes_are(
+    share: float, lowest: float, highest: float
+) -> None:
+    tail = Tail.of(515)
+    rounding = np.array([share * 0.42 / math.sqrt(515)])
+    start, steepness = tail.lines(lowest, highest, rounding)
+    spread = np.linspace(lowest, highest, 101)
+    swing = tail.swing(spread, rounding)
+    assert (start + steepness * spread >= swing - 1e-9).all()
+    if lowest > 0.0 and share < 0.2:
+        assert (start + steepness * spread <= swing * 1.002).all()
