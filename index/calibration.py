@@ -33,7 +33,8 @@ from index.errors import CalibrationError
 from index.false_alarm_curves import Curve, FalseAlarmRate, MeasuredCurve, PackCurve
 from index.non_mated import NonMatedSearches, search_among_others
 from index.rates import at_least_once
-from index.types import Rate, References
+from index.rows import Rows
+from index.types import Rate
 
 MIN_PERSONS = 200
 """Persons below which a gallery says too little of itself: at a target of 0.01, two searches decide."""
@@ -160,7 +161,7 @@ class Calibration:
 
 
 def calibrate(
-    references: References,
+    references: Rows,
     *,
     target_fpir: float,
     gallery: str,
@@ -190,7 +191,7 @@ def calibrate(
         CalibrationError: Fewer than `MIN_PERSONS` persons: use `from_pack_table`.
     """
     _check_target(target_fpir)
-    persons = len(np.unique(references.person_keys))
+    persons = references.person_count
     if persons < MIN_PERSONS:
         raise CalibrationError(f"{persons} persons are too few to calibrate on: {MIN_PERSONS} are needed.")
     searches = search_among_others(references, sample=sample, seed=seed, exclude_pairs=exclude_pairs)

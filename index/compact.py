@@ -86,6 +86,10 @@ class VectorStore(Protocol):
     def tolerance(self) -> float:
         """Bound on a score's error."""
 
+    @property
+    def dimension(self) -> int:
+        """Length d of an original vector."""
+
     def __len__(self) -> int:
         """Return the number of vectors, m."""
 

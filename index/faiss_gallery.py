@@ -32,6 +32,7 @@ from index.errors import DimensionError, GenerationError
 from index.gallery_state import MAX_SEGMENT, GalleryState, worth_rewriting
 from index.questions import Depths, Question
 from index.ranking import checked_exclusions, checked_references, checked_vectors
+from index.rows import Rows
 from index.segment_search import Run, search_segments
 from index.segments import COMPRESS_FROM, Buffer, Segment, parts_of
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
@@ -189,6 +190,10 @@ class FaissGallery:
     def references(self) -> References:
         """Return a copy of everything enrolled; see `Gallery.references`."""
         return self._state.living()
+
+    def rows(self) -> Rows:
+        """View everything enrolled; see `Gallery.rows`."""
+        return self._state.rows()
 
     def compact(self) -> None:
         """Drop every removed vector from memory now, and do all other upkeep that is due.

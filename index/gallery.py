@@ -17,6 +17,7 @@ from index.ranking import (
     fitting,
     ranked_persons,
 )
+from index.rows import Rows
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 
 _PROBE_BLOCK = 64
@@ -93,6 +94,9 @@ class Gallery(Protocol):
 
     def references(self) -> References:
         """Return a consistent copy of everything enrolled, by ascending reference_id."""
+
+    def rows(self) -> Rows:
+        """View everything enrolled now, which later changes do not touch; vectors are read when needed."""
 
 
 class ExactGallery:
@@ -178,6 +182,10 @@ class ExactGallery:
     def references(self) -> References:
         """Return a copy of everything enrolled; see `Gallery.references`."""
         return of_rows(self._enrolled, np.arange(len(self._enrolled)))
+
+    def rows(self) -> Rows:
+        """View everything enrolled; see `Gallery.rows`."""
+        return Rows.of(self._enrolled)
 
 
 def _all_scores(probes: Vectors, vectors: Vectors) -> Iterator[NDArray[np.float64]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.columns import empty_references, sorted_join
+from index.rows import Rows, Source
 from index.segments import COMPRESS_FROM, Segment, pays_to_compress
 from index.types import References
 
@@ -96,6 +97,17 @@ class GalleryState:
         ]
         fresh = by.without(by.rows_of(np.concatenate(died)))
         return replace(self, segments=(*others, fresh))
+
+    def rows(self) -> Rows:
+        """View everything that lives; vectors stay where they are."""
+        living = [(segment, np.flatnonzero(segment.alive)) for segment in self.all]
+        return Rows.joined(
+            [
+                Source(segment.reference_ids[rows], segment.person_keys[rows], segment.store, rows)
+                for segment, rows in living
+            ],
+            dimension=self.dimension,
+        )
 
     def living(self) -> References:
         """Copy everything that lives, by ascending reference_id."""

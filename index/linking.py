@@ -1,7 +1,8 @@
 """All pairs of persons, in one gallery or between two, that score at or above a threshold.
 
-A block of rows against everything that follows, keeping only what reaches the threshold, so
-nothing but the vectors takes memory. In one gallery only the upper triangle is compared.
+A block of rows against everything that follows, keeping only what reaches the threshold. In one gallery
+only the upper triangle is compared. Of a large generation the vectors stay on disk, as they do for
+searches, and are read block by block: memory holds codes and rounded rows, 0.7 kB a reference of 512 numbers.
 
 Where codes pay, a block goes through the compressed scan that searches use, sixteen rows at a
 time, with its guarantee (`index.compressed_scan`): about half the processor time of matrix products
@@ -18,14 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index.columns import of_slice
+from index.compact import Enrolled
 from index.compressed_scan import BATCH, use_one_thread
 from index.errors import DimensionError
 from index.questions import Depths, Question
 from index.ranking import SCORE_DECIMALS
+from index.rows import Rows
 from index.segment_search import search_segments
-from index.segments import Segment, pays_to_compress
-from index.types import Candidate, References
+from index.segments import Segment, parts_of, pays_to_compress
+from index.types import Candidate
 
 ROWS = 1024
 COLUMNS = 4096
@@ -75,12 +77,12 @@ class _Found:
     scores: NDArray[np.float64]
 
 
-def blocks(references: References) -> int:
+def blocks(references: Enrolled) -> int:
     """Return how many row blocks a gallery has: the steps of `link_block`."""
     return -(-len(references) // ROWS)
 
 
-def link_block(left: References, right: References | None, block: int, *, threshold: float) -> Links:
+def link_block(left: Enrolled, right: Enrolled | None, block: int, *, threshold: float) -> Links:
     """Compare one block of references with all others, or with another gallery.
 
     Every pair of persons occurs in at least one block with its best score of that block; `merge`
@@ -95,9 +97,9 @@ def link_block(left: References, right: References | None, block: int, *, thresh
     Raises:
         DimensionError: The galleries hold vectors of different dimensions.
     """
-    others = _others(left, right)
+    rows, others = _both(left, right)
     start = block * ROWS
-    found = list(_scan(left, others, start, triangle=right is None, threshold=threshold))
+    found = list(_scan(rows, others, start, triangle=right is None, threshold=threshold))
     if not found:
         return merge([])
     joined = _Found(
@@ -105,13 +107,13 @@ def link_block(left: References, right: References | None, block: int, *, thresh
         np.concatenate([part.columns for part in found]),
         np.concatenate([part.scores for part in found]),
     )
-    return _persons(left, others, joined, symmetric=right is None)
+    return _persons(rows, others, joined, symmetric=right is None)
 
 
 class Linker:
     """Compares blocks of one gallery with itself or with another, the faster way."""
 
-    def __init__(self, left: References, right: References | None, *, threshold: float) -> None:
+    def __init__(self, left: Enrolled, right: Enrolled | None, *, threshold: float) -> None:
         """Make codes, where they pay.
 
         Args:
@@ -125,17 +127,17 @@ class Linker:
         self._left = left
         self._right = right
         self._threshold = threshold
-        others = _others(left, right)
+        self._rows, compared = _both(left, right)
+        others = left if right is None else right
         rows = -(-len(others) // _SEGMENTS)
-        compress = threshold >= LEAST_THRESHOLD and pays_to_compress(rows, others.vectors.shape[1])
+        compress = threshold >= LEAST_THRESHOLD and pays_to_compress(rows, compared.dimension)
         starts = range(0, len(others), rows) if compress else range(0)
+        bounds = [(start, min(start + rows, len(others))) for start in starts]
         self._depths = Depths()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "link", initializer=use_one_thread)
+        parts = list(zip(bounds, parts_of(others, bounds), strict=True))
         self._segments = list(
-            self._threads.map(
-                lambda start: (start + rows, Segment.of(start, of_slice(others, slice(start, start + rows)))),
-                starts,
-            )
+            self._threads.map(lambda part: (part[0][1], Segment.of(part[0][0], part[1])), parts)
         )
 
     def block(self, block: int) -> Links:
@@ -148,7 +150,7 @@ class Linker:
         handfuls = [slice(at, min(at + BATCH, stop)) for at in range(start, stop, BATCH)]
         found = self._threads.map(lambda rows: self._search(rows, segments), handfuls)
         candidates = [listed for handful in found for listed in handful]
-        return _as_links(of_slice(self._left, slice(start, stop)), candidates, symmetric=self._right is None)
+        return _as_links(self._rows, slice(start, stop), candidates, symmetric=self._right is None)
 
     def close(self) -> None:
         """End the threads."""
@@ -156,9 +158,9 @@ class Linker:
 
     def _search(self, rows: slice, segments: list[Segment]) -> list[list[Candidate]]:
         """Find everybody else who scores at or above the threshold with some rows, in this thread."""
-        persons = self._left.person_keys[rows].tolist()
+        persons = self._rows.person_keys[rows].tolist()
         question = Question(
-            self._left.vectors[rows],
+            self._rows.block(rows.start, rows.stop),
             self._threshold,
             limit=len(self._left) + sum(map(len, segments)),
             exclude=[frozenset({person}) for person in persons],
@@ -173,25 +175,25 @@ class Linker:
         )
 
 
-def _others(left: References, right: References | None) -> References:
-    """Return what `left` is compared with.
+def _both(left: Enrolled, right: Enrolled | None) -> tuple[Rows, Rows]:
+    """View `left`, and what it is compared with.
 
     Raises:
-        DimensionError: It holds vectors of another dimension.
+        DimensionError: They hold vectors of different dimensions.
     """
-    others = left if right is None else right
-    if left.vectors.shape[1] != others.vectors.shape[1]:
+    rows, others = Rows.of(left), Rows.of(left if right is None else right)
+    if rows.dimension != others.dimension:
         raise DimensionError("The two galleries hold vectors of different dimensions.")
-    return others
+    return rows, others
 
 
-def _as_links(rows: References, found: list[list[Candidate]], *, symmetric: bool) -> Links:
-    """Make pairs of what was found for each row."""
+def _as_links(left: Rows, rows: slice, found: list[list[Candidate]], *, symmetric: bool) -> Links:
+    """Make pairs of what was found for each of some rows."""
     counts = [len(candidates) for candidates in found]
     flat = [candidate for candidates in found for candidate in candidates]
-    keys = np.repeat(rows.person_keys, counts)
+    keys = np.repeat(left.person_keys[rows], counts)
     others = np.array([candidate.person_key for candidate in flat], dtype=np.int64)
-    ids = np.repeat(rows.reference_ids, counts)
+    ids = np.repeat(left.reference_ids[rows], counts)
     other_ids = np.array([candidate.reference_id for candidate in flat], dtype=np.int64)
     if symmetric:
         swapped = keys > others
@@ -216,12 +218,9 @@ def merge(parts: Iterator[Links] | list[Links]) -> Links:
     return _best_of_each_pair(joined)
 
 
-def _scan(
-    left: References, right: References, start: int, *, triangle: bool, threshold: float
-) -> Iterator[_Found]:
-    rows = left.vectors[start : start + ROWS]
-    for first in range(start if triangle else 0, len(right), COLUMNS):
-        columns = right.vectors[first : first + COLUMNS]
+def _scan(left: Rows, right: Rows, start: int, *, triangle: bool, threshold: float) -> Iterator[_Found]:
+    rows = left.block(start, start + ROWS)
+    for first, columns in right.blocks(COLUMNS, start=start if triangle else 0):
         close = np.flatnonzero((rows @ columns.T).ravel() >= threshold - MARGIN)
         row, column = close // len(columns), close % len(columns)
         different = left.person_keys[start + row] != right.person_keys[first + column]
@@ -232,7 +231,7 @@ def _scan(
         yield _Found(start + row[kept], first + column[kept], exact[kept])
 
 
-def _persons(left: References, right: References, found: _Found, *, symmetric: bool) -> Links:
+def _persons(left: Rows, right: Rows, found: _Found, *, symmetric: bool) -> Links:
     left_keys, right_keys = left.person_keys[found.rows], right.person_keys[found.columns]
     left_ids, right_ids = left.reference_ids[found.rows], right.reference_ids[found.columns]
     if symmetric:

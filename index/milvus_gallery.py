@@ -28,6 +28,7 @@ from index.ranking import (
     exact_scores,
     ranked_persons,
 )
+from index.rows import Rows
 from index.types import Candidate, Reference, References, SearchFilter, Vectors
 
 _PROBES_AT_ONCE = 16
@@ -201,6 +202,10 @@ class MilvusGallery:
                 ]
                 parts.append(References.of(records, np.array([r["vector"] for r in page], dtype=np.float32)))
         return sorted_join(parts)
+
+    def rows(self) -> Rows:
+        """View a copy of everything enrolled; see `references` and `Gallery.rows`."""
+        return Rows.of(self.references())
 
     def compact(self) -> None:
         """Have the server drop the bytes of what was removed; it goes on in the background.

@@ -1,13 +1,14 @@
 """Non-mated searches of a gallery by its own members: each person's best score among the others."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.ranking import SCORE_DECIMALS
-from index.types import References, Vectors
+from index.rows import Rows
+from index.types import Vectors
 
 _PROBE_BLOCK = 1024
 _REFERENCE_BLOCK = 4096
@@ -34,7 +35,7 @@ class NonMatedSearches:
 
 
 def search_among_others(
-    references: References,
+    references: Rows,
     *,
     sample: int,
     seed: int,
@@ -66,7 +67,7 @@ def search_among_others(
         _rows_of({int(person), *apart.get(int(person), ())}, persons, first, counts, by_person)
         for person in persons[drawn]
     ]
-    scores, best = _best_others(references.vectors[rows], references.vectors, hidden)
+    scores, best = _best_others(references.vectors(rows), references, hidden)
     found = best >= 0
     return NonMatedSearches(
         persons=persons[drawn][found],
@@ -102,31 +103,26 @@ def _rows_of(
 
 
 def _best_others(
-    probes: Vectors, vectors: Vectors, hidden: list[NDArray[np.intp]]
+    probes: Vectors, references: Rows, hidden: list[NDArray[np.intp]]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Return each probe's best score and its row, its hidden rows left out; row -1 where none is left."""
+    """Return each probe's best score and its row, its hidden rows left out; row -1 where none is left.
+
+    References are read once, block by block.
+    """
     best = np.full(len(probes), -np.inf, dtype=np.float32)
     row = np.full(len(probes), -1, dtype=np.intp)
-    for start in range(0, len(probes), _PROBE_BLOCK):
-        stop = min(start + _PROBE_BLOCK, len(probes))
-        for first, scores in _masked_blocks(probes[start:stop], vectors, hidden[start:stop]):
-            block_best = scores.max(axis=1)
-            better = np.flatnonzero(block_best > best[start:stop])
-            best[start + better] = block_best[better]
-            row[start + better] = first + scores[better].argmax(axis=1)
-    return best, row
-
-
-def _masked_blocks(
-    probes: Vectors, vectors: Vectors, hidden: list[NDArray[np.intp]]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the first row and the scores of each block of references, hidden ones at minus infinity."""
     who = np.repeat(np.arange(len(hidden)), [len(rows) for rows in hidden])
     which = np.concatenate(hidden)
     order = np.argsort(which, kind="stable")
     who, which = who[order], which[order]
-    for first in range(0, len(vectors), _REFERENCE_BLOCK):
-        scores = probes @ vectors[first : first + _REFERENCE_BLOCK].T
-        low, high = np.searchsorted(which, [first, first + _REFERENCE_BLOCK])
-        scores[who[low:high], which[low:high] - first] = -np.inf
-        yield first, scores
+    for first, vectors in references.blocks(_REFERENCE_BLOCK):
+        mine = slice(*np.searchsorted(which, [first, first + len(vectors)]))
+        for start in range(0, len(probes), _PROBE_BLOCK):
+            scores = probes[start : start + _PROBE_BLOCK] @ vectors.T
+            here = (who[mine] >= start) & (who[mine] < start + len(scores))
+            scores[who[mine][here] - start, which[mine][here] - first] = -np.inf
+            block_best = scores.max(axis=1)
+            better = np.flatnonzero(block_best > best[start : start + len(scores)])
+            best[start + better] = block_best[better]
+            row[start + better] = first + scores[better].argmax(axis=1)
+    return best, row

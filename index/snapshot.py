@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from index.codes import ENCODE_ROWS
 from index.compact import Enrolled
 from index.errors import GenerationError
 from index.generation_columns import Shape, read_enrolled, read_references, write_columns
@@ -42,6 +43,7 @@ from index.manifest import (
     read_manifest,
     write_seal,
 )
+from index.rows import Rows
 from index.types import Rate, References
 
 _BUILDING = ".building-"
@@ -143,7 +145,7 @@ def write_stream(
         if cipher is not None:
             write_seal(building, manifest.to_json(), cipher)
         sync_directory(building)
-        load_generation(building, contract_id=title.contract_id, cipher=cipher)
+        verify_generation(building, contract_id=title.contract_id, cipher=cipher)
         with _locked(directory):
             generation = directory / _next_name(directory)
             building.rename(generation)
@@ -188,6 +190,28 @@ def open_generation(
     """
     manifest = _checked_manifest(generation, contract_id, cipher)
     return read_enrolled(generation, manifest, cipher=cipher), manifest
+
+
+def verify_generation(
+    generation: Path, *, contract_id: str, cipher: Cipher | None = None
+) -> tuple[Enrolled, GenerationManifest]:
+    """Read all of a generation, of a large one a block of vectors at a time, checking every byte of it.
+
+    Args:
+        generation: Its folder.
+        contract_id: The pack in use.
+        cipher: The one that sealed it, or None.
+
+    Returns:
+        What `open_generation` returns.
+
+    Raises:
+        GenerationError: As `open_generation`, or vectors are damaged.
+    """
+    enrolled, manifest = open_generation(generation, contract_id=contract_id, cipher=cipher)
+    for _ in Rows.of(enrolled).blocks(ENCODE_ROWS):
+        pass
+    return enrolled, manifest
 
 
 def activate(directory: Path, generation: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from index.calibration import calibrate
 from index.faiss_gallery import FaissGallery
 from index.recall import Differences, compare_with_exact
+from index.rows import Rows
 from index.snapshot import open_generation, write_generation
 from index.types import References, Vectors
 from scripts.benchmark_cipher import benchmark_cipher
@@ -218,7 +219,7 @@ def measure_search(plan: Plan, *, report: Callable[[str], None]) -> SearchFigure
 def _threshold(references: References) -> float:
     """Return the threshold that the product would calibrate on this gallery."""
     calibration = calibrate(
-        references,
+        Rows.of(references),
         target_fpir=TARGET_FPIR,
         gallery="benchmark",
         contract_id=_CONTRACT,

@@ -15,15 +15,15 @@ from sqlalchemy import select
 from index.calibration import DEFAULT_SAMPLE, MIN_PERSONS, Calibration
 from index.non_mated import search_among_others
 from index.pack import Pack, load_pack
+from index.rows import Rows
 from index.subgroups import SubgroupRate, subgroup_rates
-from index.types import References
 from scripts.failures import CommandError
 from scripts.storage import prepared_database
 from service.codes import Codes, load_codes
 from service.database import Database
 from service.engine import find_pack
 from service.galleries.calibrations import Calibrations
-from service.galleries.keeper import Keeper, from_database, gallery_place
+from service.galleries.keeper import Keeper, from_database, from_generation, gallery_place
 from service.galleries.switches import settings_in_force
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.settings import load_settings
@@ -59,12 +59,12 @@ def calibrate(
         for name in (FLAGGED, REGISTERED):
             place = gallery_place(settings, name, contract_id=pack.contract_id, dimension=pack.dimension)
             with database.read() as session:
-                keeper = from_database(session, place, "exact")
+                keeper = from_generation(session, place, "faiss") or from_database(session, place, "faiss")
             _require_complete(keeper)
             if keeper.gallery.person_count == 0:
                 continue
-            calibration = calibrations.renew(keeper).calibration if stored else calibrations.measure(keeper)
-            groups = _subgroups(database, keeper.gallery.references(), calibration, codes)
+            calibration = _measured(calibrations, keeper, stored=stored)
+            groups = _subgroups(database, keeper.gallery.rows(), calibration, codes)
             found[name] = (calibration, groups)
             _show(console, calibration, groups)
     if not found:
@@ -72,6 +72,11 @@ def calibrate(
     if report is not None:
         _write(report, found, pack)
         console.print(f"Report: {report}")
+
+
+def _measured(calibrations: Calibrations, keeper: Keeper, *, stored: bool) -> Calibration:
+    name, gallery = keeper.place.name, keeper.gallery
+    return calibrations.renew(name, gallery).calibration if stored else calibrations.measure(name, gallery)
 
 
 def _require_complete(keeper: Keeper) -> None:
@@ -83,7 +88,7 @@ def _require_complete(keeper: Keeper) -> None:
 
 
 def _subgroups(
-    database: Database, references: References, calibration: Calibration, codes: Codes
+    database: Database, references: Rows, calibration: Calibration, codes: Codes
 ) -> list[SubgroupRate]:
     if calibration.persons < MIN_PERSONS:
         return []

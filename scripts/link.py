@@ -16,7 +16,7 @@ from service.engine import find_pack
 from service.galleries.keeper import IncompleteError
 from service.galleries.switches import settings_in_force
 from service.settings import load_settings
-from service.sweeps.pairs import Comparison, all_steps, find_pairs, forget, plan
+from service.sweeps.pairs import Comparison, all_steps, find_pairs, forget, plan, sweeps_dir
 from service.sweeps.service import FoundPair, Opened, describe, open_cases
 
 HEADER = (
@@ -48,7 +48,7 @@ def link(
     """
     console = Console()
     settings = load_settings()
-    folder = settings.data_dir / "sweeps"
+    folder = sweeps_dir(settings)
     with prepared_database(settings) as database:
         pack = load_pack(find_pack(settings_in_force(database, settings)))
         try:
@@ -115,7 +115,7 @@ def _tell(
     for comparison in comparisons:
         console.print(
             f"{comparison.left.name} with {comparison.right.name}: "
-            f"{len(comparison.left.references)} and {len(comparison.right.references)} references, "
+            f"{len(comparison.left.enrolled)} and {len(comparison.right.enrolled)} references, "
             f"threshold {comparison.threshold:.4f}"
         )
     console.print(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from index.errors import GenerationError, OnePersonError
 from index.pack import verify_pack
 from index.pack_manifest import PackManifest
-from index.snapshot import current, load_generation
+from index.snapshot import current, verify_generation
 from service.database import Database
 from service.encryption.keys import key_source
 from service.encryption.opening import open_vault
@@ -218,7 +218,7 @@ def _generation(session: Session, place: GalleryPlace, total: int) -> str:
     path = current(place.directory)
     if path is None:
         return f"{total} portraits at position {head}; no generation yet, it is loaded from the database"
-    references, manifest = load_generation(
+    references, manifest = verify_generation(
         path, contract_id=place.contract_id, cipher=generation_cipher(session, place)
     )
     if manifest.extra.get("epoch") != repository.epoch(session, place.name) or manifest.position > head:

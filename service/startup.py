@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import structlog
 from fastapi import FastAPI
 
+from index.snapshot import clean, generations
 from service.audit.chain import sealed_database
 from service.audit.opening import open_audit
 from service.auth.usage import WRITE_EVERY_S, KeyUsage
@@ -25,6 +26,7 @@ from service.retention.service import Retention
 from service.schema import prepare_schema
 from service.settings import Settings
 from service.statistics.closing import closing_worker
+from service.sweeps.pairs import frozen_dirs
 from service.switching import Switching, open_line
 from service.workers import Worker, Workers
 
@@ -46,7 +48,7 @@ def opened(app: FastAPI) -> Iterator[None]:
     settings: Settings = app.state.settings
     with ExitStack() as stack:
         _make_data_dir(settings)
-        drop_unfinished_exports(settings)
+        drop_unfinished(settings)
         app.state.codes = load_codes(settings.codes_file)
         app.state.database = database = sealed_database(settings)
         stack.callback(database.close)
@@ -97,15 +99,20 @@ def is_open(app: FastAPI) -> bool:
     return bool(getattr(app.state, "is_open", False))
 
 
-def drop_unfinished_exports(settings: Settings, *, now_s: float | None = None) -> None:
-    """Remove what a killed process left of workbooks that it was writing; those of other processes stay.
+def drop_unfinished(settings: Settings, *, now_s: float | None = None) -> None:
+    """Remove what a killed process left of workbooks and copies of galleries that it was writing.
+
+    Those of other processes stay: copies that are written are locked, and lose their name once they are.
 
     Args:
         settings: Whose data folder.
         now_s: Seconds since the epoch; default: the clock's.
     """
     oldest = (time.time() if now_s is None else now_s) - UNFINISHED_S
-    for folder in settings.exports_dir.glob("*"):
+    for frozen in frozen_dirs(settings):
+        clean(frozen)
+    copies = [copy for frozen in frozen_dirs(settings) for copy in generations(frozen)]
+    for folder in [*settings.exports_dir.glob("*"), *copies]:
         with suppress(OSError):
             if folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder)

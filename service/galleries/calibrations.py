@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -9,12 +10,12 @@ import structlog
 from index.calibration import DEFAULT_SAMPLE, MIN_PERSONS, Calibration, calibrate, from_pack_table
 from index.errors import CalibrationError
 from index.pack import Pack
+from index.rows import Rows
 from service.audit.service import AuditKind, record
 from service.auth.service import SYSTEM
 from service.database import Database
 from service.errors import GalleryNotReadyError
 from service.galleries import repository
-from service.galleries.keeper import Keeper
 from service.settings import Settings
 from service.tables import CalibrationRecord, now
 
@@ -35,6 +36,20 @@ class Calibrated:
     calibration: Calibration
 
 
+class Population(Protocol):
+    """What is enrolled in a gallery: the gallery itself, or a view of it."""
+
+    @property
+    def person_count(self) -> int:
+        """Number of distinct persons."""
+
+    def __len__(self) -> int:
+        """Return the number of references."""
+
+    def rows(self) -> Rows:
+        """View everything enrolled now."""
+
+
 class Calibrations:
     """Hands out the calibration in force, and renews it when the gallery has outgrown it."""
 
@@ -47,16 +62,20 @@ class Calibrations:
         self._running: set[str] = set()
         self._current: dict[str, Calibrated] = {}
 
-    def current(self, keeper: Keeper) -> Calibrated:
+    def current(self, name: str, population: Population) -> Calibrated:
         """Return the calibration in force, making one first where there is none that fits.
 
         A large gallery is calibrated beside the searches; until that is done the
         older record goes on, its rates restated for the present size.
 
+        Args:
+            name: Of the gallery.
+            population: What is enrolled in it.
+
         Raises:
             GalleryNotReadyError: There is nothing to calibrate on.
         """
-        name, persons = keeper.place.name, keeper.gallery.person_count
+        persons = population.person_count
         known = self._current.get(name)
         if known is not None and self._fits(known.calibration, persons):
             return known
@@ -65,20 +84,20 @@ class Calibrations:
             if known is not None and self._fits(known.calibration, persons):
                 self._current[name] = known
                 return known
-            if known is not None and _pairs(persons, len(keeper.gallery)) > INLINE_PAIRS:
+            if known is not None and _pairs(persons, len(population)) > INLINE_PAIRS:
                 self._current[name] = known
-                self._renew_beside(keeper)
+                self._renew_beside(name, population)
                 return known
-            return self._renew(keeper)
+            return self._renew(name, population)
 
-    def renew(self, keeper: Keeper) -> Calibrated:
+    def renew(self, name: str, population: Population) -> Calibrated:
         """Calibrate now, whatever there is.
 
         Raises:
             GalleryNotReadyError: There is nothing to calibrate on.
         """
         with self._lock:
-            return self._renew(keeper)
+            return self._renew(name, population)
 
     def _fits(self, calibration: Calibration, persons: int) -> bool:
         if calibration.target_fpir != self._settings.target_fpir:
@@ -92,15 +111,14 @@ class Calibrations:
             row = repository.latest_calibration(session, name, self._pack.contract_id)
         return None if row is None else Calibrated(row.id, Calibration.from_document(row.document))
 
-    def _renew_beside(self, keeper: Keeper) -> None:
-        name = keeper.place.name
+    def _renew_beside(self, name: str, population: Population) -> None:
         if name in self._running:
             return
         self._running.add(name)
 
         def work() -> None:
             try:
-                self._renew(keeper)
+                self._renew(name, population)
             except Exception:
                 log.exception("calibration-failed", gallery=name)
             finally:
@@ -108,8 +126,8 @@ class Calibrations:
 
         threading.Thread(target=work, name=f"calibrate-{name}", daemon=True).start()
 
-    def _renew(self, keeper: Keeper) -> Calibrated:
-        calibration = self.measure(keeper)
+    def _renew(self, name: str, population: Population) -> Calibrated:
+        calibration = self.measure(name, population)
         row = CalibrationRecord(
             gallery=calibration.gallery,
             contract_id=calibration.contract_id,
@@ -143,17 +161,17 @@ class Calibrations:
         )
         return renewed
 
-    def measure(self, keeper: Keeper) -> Calibration:
+    def measure(self, name: str, population: Population) -> Calibration:
         """Calibrate now without storing anything.
 
         Raises:
             GalleryNotReadyError: There is nothing to calibrate on.
         """
-        name, persons = keeper.place.name, keeper.gallery.person_count
+        persons = population.person_count
         try:
             if persons >= MIN_PERSONS:
                 return calibrate(
-                    keeper.gallery.references(),
+                    population.rows(),
                     target_fpir=self._settings.target_fpir,
                     gallery=name,
                     contract_id=self._pack.contract_id,
@@ -166,7 +184,7 @@ class Calibrations:
                 gallery=name,
                 contract_id=self._pack.contract_id,
                 created_at=now(),
-                references=len(keeper.gallery),
+                references=len(population),
             )
         except CalibrationError as error:
             raise GalleryNotReadyError(

@@ -1,7 +1,8 @@
 """Keeps one gallery in memory equal to the database."""
 
+import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
+from index.columns import empty_references
 from index.compact import Enrolled
 from index.errors import GenerationError, OnePersonError
 from index.gallery import ExactGallery, Gallery
@@ -171,6 +173,57 @@ def from_database(session: Session, place: GalleryPlace, backend: str) -> Keeper
     if repository.count_portraits(session, place.name) != len(references):
         keeper.unencoded = damaged | repository.unencoded(session, place.name, place.contract_id)
     return keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A gallery as one view of the database shows it, for work that goes through all of it.
+
+    Attributes:
+        enrolled: Everything enrolled; the vectors of many lie on disk, in a file that has no name any more.
+        position: Last change contained.
+    """
+
+    enrolled: Enrolled
+    position: int
+
+
+def freeze(session: Session, place: GalleryPlace, *, aside: Path) -> Frozen:
+    """Open what is enrolled: the current generation if nothing has changed since, or one made for this.
+
+    Of that one nothing stays on disk: it is removed as soon as it is open, and here, before another
+    one is written, where the process died before that.
+
+    Args:
+        session: A consistent view of the database.
+        place: Which gallery.
+        aside: A folder of this caller's own for the generation that is made, if one is.
+
+    Raises:
+        IncompleteError: Portraits lack an undamaged template of this pack.
+        GenerationError: It could not be written or read back.
+    """
+    shutil.rmtree(aside, ignore_errors=True)
+    position, cipher = repository.heads(session).get(place.name, 0), generation_cipher(session, place)
+    try:
+        path = current(place.directory)
+        if path is not None:
+            enrolled, manifest = open_generation(path, contract_id=place.contract_id, cipher=cipher)
+            here = (position, repository.epoch(session, place.name))
+            if (manifest.position, manifest.extra.get("epoch")) == here:
+                return Frozen(enrolled, position)
+    except GenerationError as error:
+        log.warning("generation-set-aside", gallery=place.name, reason=str(error))
+    try:
+        name = write_from_database(
+            session, replace(place, directory=aside), backend="exact", keep=0, switch=False
+        )
+        if name is None:
+            return Frozen(empty_references(place.dimension), position)
+        enrolled, _ = open_generation(aside / name, contract_id=place.contract_id, cipher=cipher)
+        return Frozen(enrolled, position)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_from_database(

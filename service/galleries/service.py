@@ -215,7 +215,7 @@ class Galleries:
         for keeper in list(self._keepers.values()):
             if not keeper.unencoded and keeper.gallery.person_count >= MIN_PERSONS:
                 with suppress(GalleryNotReadyError), _reading(keeper):
-                    self._calibrations.current(keeper)
+                    self._calibrations.current(keeper.place.name, keeper.gallery)
 
     def _catch_up(self) -> None:
         with self._database.read() as session:
@@ -287,7 +287,7 @@ class Galleries:
     def _calibrated(self, name: str) -> Calibrated:
         keeper = self._ready(name)
         with _reading(keeper):
-            return self._calibrations.current(keeper)
+            return self._calibrations.current(keeper.place.name, keeper.gallery)
 
     def _search_one(
         self, name: str, row: Vectors, calibrated: Calibrated, exclude: frozenset[int], limit: int

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from index.calibration import Calibration
+from index.compact import Enrolled
 from index.linking import Linker, Links, blocks, merge
 from index.pack import Pack
-from index.types import References
+from index.rows import Rows
 from service.database import Database
 from service.galleries.calibrations import Calibrations
-from service.galleries.keeper import IncompleteError, Keeper, from_database, gallery_place
+from service.galleries.keeper import freeze, gallery_place
 from service.persons.enrolment import FLAGGED, REGISTERED
 from service.settings import Settings
 
@@ -31,13 +32,13 @@ class Side:
     Attributes:
         name: `flagged` or `registered`.
         position: Last change contained.
-        references: Everything enrolled.
+        enrolled: Everything enrolled.
         calibration: The record in force, for thresholds and rates.
     """
 
     name: str
     position: int
-    references: References
+    enrolled: Enrolled
     calibration: Calibration
 
 
@@ -58,11 +59,24 @@ class Comparison:
     @property
     def steps(self) -> int:
         """Number of blocks."""
-        return blocks(self.left.references)
+        return blocks(self.left.enrolled)
+
+
+_FROZEN = "frozen-"
+
+
+def sweeps_dir(settings: Settings) -> Path:
+    """Return where unfinished sweeps lie."""
+    return settings.data_dir / "sweeps"
+
+
+def frozen_dirs(settings: Settings) -> list[Path]:
+    """Return the folders in which sweeps have copies of galleries for a moment."""
+    return list(sweeps_dir(settings).glob(f"{_FROZEN}*"))
 
 
 def plan(database: Database, settings: Settings, pack: Pack, *, threshold: float | None) -> list[Comparison]:
-    """Load the galleries and say what is compared with what.
+    """Open the galleries as they are now and say what is compared with what.
 
     Args:
         database: The truth.
@@ -80,7 +94,7 @@ def plan(database: Database, settings: Settings, pack: Pack, *, threshold: float
     return [
         Comparison(sides[0], side, side.calibration.threshold if threshold is None else threshold)
         for side in sides
-        if len(sides[0].references) and len(side.references)
+        if len(sides[0].enrolled) and len(side.enrolled)
     ]
 
 
@@ -97,8 +111,8 @@ def find_pairs(
     """
     kept = _folder_of(comparison, folder, contract_id)
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
-    right = None if comparison.right is comparison.left else comparison.right.references
-    with closing(Linker(comparison.left.references, right, threshold=comparison.threshold)) as linker:
+    right = None if comparison.right is comparison.left else comparison.right.enrolled
+    with closing(Linker(comparison.left.enrolled, right, threshold=comparison.threshold)) as linker:
         for block in range(comparison.steps):
             part = kept / f"block-{block:06d}.npz"
             if not part.exists():
@@ -120,14 +134,12 @@ def forget(folder: Path) -> None:
 def _side(database: Database, settings: Settings, pack: Pack, name: str, calibrations: Calibrations) -> Side:
     place = gallery_place(settings, name, contract_id=pack.contract_id, dimension=pack.dimension)
     with database.read() as session:
-        keeper: Keeper = from_database(session, place, "exact")
-    if keeper.unencoded:
-        raise IncompleteError(name, len(keeper.unencoded))
+        frozen = freeze(session, place, aside=sweeps_dir(settings) / f"{_FROZEN}{name}")
     return Side(
         name=name,
-        position=keeper.position,
-        references=keeper.gallery.references(),
-        calibration=calibrations.current(keeper).calibration,
+        position=frozen.position,
+        enrolled=frozen.enrolled,
+        calibration=calibrations.current(name, Rows.of(frozen.enrolled)).calibration,
     )
 
 

@@ -14,6 +14,7 @@ from index.calibration import Calibration, calibrate, from_pack_table
 from index.errors import CalibrationError
 from index.false_alarm_curves import MeasuredCurve, fit_tail
 from index.non_mated import search_among_others
+from index.rows import Rows
 from index.types import Reference, References, Vectors
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -44,7 +45,7 @@ def calibrated(
     pairs: frozenset[tuple[int, int]] = frozenset(),
 ) -> Calibration:
     return calibrate(
-        references,
+        Rows.of(references),
         target_fpir=target,
         gallery="flagged",
         contract_id="pack-a",
@@ -68,7 +69,7 @@ def test_each_person_searches_the_others_and_never_themselves() -> None:
     vectors = population(900, rng=rng)
     records = [Reference(i, person_key=1 + i // 3) for i in range(900, 0, -1)]
     references = References.of(records, vectors)
-    searches = search_among_others(references, sample=10_000, seed=3)
+    searches = search_among_others(Rows.of(references), sample=10_000, seed=3)
     assert len(searches) == len(set(references.person_keys.tolist()))
     scores = references.vectors.astype(np.float64) @ references.vectors.T.astype(np.float64)
     same = references.person_keys[:, None] == references.person_keys[None, :]
@@ -85,7 +86,7 @@ def test_one_reference_is_the_probe_and_not_the_best_of_several() -> None:
     vectors = population(1500, rng=rng)
     records = [Reference(i + 1, person_key=1 + i // 3) for i in range(1500)]
     references = References.of(records, vectors)
-    searches = search_among_others(references, sample=500, seed=5)
+    searches = search_among_others(Rows.of(references), sample=500, seed=5)
     scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     same = (np.arange(1500)[:, None] // 3) == (np.arange(1500)[None, :] // 3)
     single = np.where(same, -2.0, scores).max(axis=1)
@@ -98,8 +99,9 @@ def test_excluded_pairs_do_not_meet_in_either_order() -> None:
     vectors = population(300, rng=rng)
     vectors[10] = vectors[200]
     references = one_each(vectors)
-    plain = search_among_others(references, sample=300, seed=0)
-    apart = search_among_others(references, sample=300, seed=0, exclude_pairs={(201, 11), (11, 9999)})
+    rows = Rows.of(references)
+    plain = search_among_others(rows, sample=300, seed=0)
+    apart = search_among_others(rows, sample=300, seed=0, exclude_pairs={(201, 11), (11, 9999)})
     assert plain.scores[10] == pytest.approx(1.0, abs=1e-6)
     assert max(apart.scores[10], apart.scores[200]) < 0.95
     assert apart.nearest[10] != 201
@@ -108,7 +110,7 @@ def test_excluded_pairs_do_not_meet_in_either_order() -> None:
 def test_more_persons_than_blocks_are_all_searched() -> None:
     rng = np.random.default_rng(4)
     vectors = population(5000, rng=rng, dimension=8)
-    searches = search_among_others(one_each(vectors), sample=1100, seed=1)
+    searches = search_among_others(Rows.of(one_each(vectors)), sample=1100, seed=1)
     rows = searches.persons - 1
     scores = vectors[rows] @ vectors.T
     scores[np.arange(len(rows)), rows] = -2
@@ -125,7 +127,7 @@ def test_the_same_seed_gives_the_same_calibration() -> None:
 def test_the_share_at_the_threshold_is_the_target_or_just_below() -> None:
     references = one_each(population(1000, rng=np.random.default_rng(6)))
     calibration = calibrated(references, target=0.05)
-    searches = search_among_others(references, sample=1000, seed=0)
+    searches = search_among_others(Rows.of(references), sample=1000, seed=0)
     share = float(np.mean(searches.scores >= calibration.threshold))
     assert 0.045 < share <= 0.05
     assert calibration.fpir.value == pytest.approx(share)

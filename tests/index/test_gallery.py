@@ -101,6 +101,18 @@ def test_one_person_with_many_references_does_not_crowd_out_others(make: Maker) 
     assert sorted(persons(candidates)) == [1, 2, 3, 4, 5]
 
 
+def test_a_view_shows_every_reference_in_order_and_no_later_change(make: Maker) -> None:
+    vectors = random_vectors(30, seed=8)
+    gallery = make(DIMENSION, References.of(one_each(30), vectors))
+    gallery.remove([4, 9])
+    rows, expected = gallery.rows(), gallery.references()
+    gallery.remove([5])
+    np.testing.assert_array_equal(rows.reference_ids, expected.reference_ids)
+    np.testing.assert_array_equal(rows.person_keys, expected.person_keys)
+    np.testing.assert_array_equal(rows.block(0, len(rows)), expected.vectors)
+    assert (len(rows), rows.person_count, len(gallery.rows())) == (28, 28, 27)
+
+
 def test_equal_scores_go_to_the_smaller_reference_id(make: Maker) -> None:
     vector = random_vectors(1, seed=8)
     ids = [41, 3, 17, 5, 29]

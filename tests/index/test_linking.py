@@ -1,6 +1,8 @@
 """All pairs against a plain product of everything with everything."""
 
+import shutil
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from index import linking
 from index.errors import DimensionError
 from index.linking import Linker, Links, blocks, link_block, merge
+from index.snapshot import open_generation, write_generation
 from index.types import References
+from tests.index.test_snapshot_fuzz import Gcm
 
 
 def gallery(count: int, *, persons: int, seed: int, dimension: int = 32, first: int = 1) -> References:
@@ -142,3 +146,27 @@ def test_small_galleries_and_low_thresholds_are_compared_by_products() -> None:
         with closing(Linker(left, None, threshold=threshold)) as linker:
             found = merge([linker.block(block) for block in range(blocks(left))])
         assert as_pairs(found) == oracle(left, None, threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.6])
+def test_pairs_of_a_generation_on_disk_are_those_of_vectors_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    """By products and by codes; within one gallery, and from one in memory to the one on disk."""
+    monkeypatch.setattr(linking, "ROWS", 1024)
+    monkeypatch.setattr(linking, "COLUMNS", 4096)
+    monkeypatch.setattr(linking, "_SEGMENTS", 2)
+    everybody = gallery(9000, persons=8000, seed=7, dimension=64)
+    path = write_generation(tmp_path, everybody, contract_id="p", position=1, gallery="flagged", cipher=Gcm())
+    stored, _ = open_generation(path, contract_id="p", cipher=Gcm())
+    shutil.rmtree(path)
+    few = gallery(600, persons=300, seed=7, dimension=64, first=50_000)
+    for left, right, expected in (
+        (stored, None, link(everybody, None, threshold)),
+        (few, stored, link(few, everybody, threshold)),
+    ):
+        assert len(expected) > 100
+        with closing(Linker(left, right, threshold=threshold)) as linker:
+            found = merge([linker.block(block) for block in range(blocks(left))])
+        for name in ("left", "right", "left_references", "right_references", "scores"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

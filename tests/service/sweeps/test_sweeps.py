@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
+from index.compact import StoredReferences
 from index.linking import Linker, Links
 from index.pack import Pack, load_pack
+from index.rows import Rows
 from index.types import Vectors
 from service.database import Database
-from service.galleries.keeper import IncompleteError
+from service.galleries.keeper import IncompleteError, gallery_place, write_from_database
 from service.settings import Settings
-from service.sweeps.pairs import Comparison, all_steps, done_blocks, find_pairs, forget, plan
+from service.sweeps.pairs import Comparison, all_steps, done_blocks, find_pairs, forget, frozen_dirs, plan
 from service.sweeps.service import FoundPair, Opened, describe, open_cases
 from service.tables import AuditEvent, Case, Person, Template
 from tests.service.galleries.filling import fill, unit_vectors
@@ -173,6 +175,29 @@ def test_interrupted_sweep_goes_on_and_a_changed_gallery_starts_anew(
     forget(folder)
     fresh = find_pairs(begun, folder, contract_id=pack.contract_id, advance=lambda: None)
     assert np.array_equal(fresh.scores, resumed.scores)
+
+
+def test_copies_of_large_galleries_leave_nothing_on_disk_and_current_generations_are_used(
+    database: Database, settings: Settings, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Galleries count as large from 20 references here."""
+    monkeypatch.setattr("index.segments.COMPRESS_FROM", 20)
+    fill(database, unit_vectors(30, pack.dimension), contract_id=pack.contract_id, prefix="A")
+    copied = plan(database, settings, pack, threshold=0.3)[0]
+    assert isinstance(copied.left.enrolled, StoredReferences)
+    assert frozen_dirs(settings) == []
+    place = gallery_place(settings, "flagged", contract_id=pack.contract_id, dimension=pack.dimension)
+    with database.read() as session:
+        write_from_database(session, place, backend="faiss", keep=1, switch=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("service.galleries.keeper.write_from_database", None)
+        current = plan(database, settings, pack, threshold=0.3)[0]
+    assert current.left.position == copied.left.position
+    wanted = Rows.of(copied.left.enrolled).block(0, 30)
+    np.testing.assert_array_equal(Rows.of(current.left.enrolled).block(0, 30), wanted)
+    fill(database, unit_vectors(1, pack.dimension, seed=9), contract_id=pack.contract_id, prefix="B")
+    assert len(plan(database, settings, pack, threshold=0.3)[0].left.enrolled) == 31
+    assert frozen_dirs(settings) == []
 
 
 def test_incomplete_gallery_is_not_swept(database: Database, settings: Settings, pack: Pack) -> None:
