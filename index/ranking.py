@@ -154,13 +154,45 @@ def ranked_persons(
         person_keys: Shape (k,).
         limit: Longest list wanted.
     """
-    found: list[Candidate] = []
-    persons: set[int] = set()
-    for i in np.lexsort((reference_ids, -scores)):
-        person = int(person_keys[i])
-        if person not in persons:
-            persons.add(person)
-            found.append(Candidate(len(found) + 1, person, int(reference_ids[i]), float(scores[i])))
-            if len(found) == limit:
-                break
+    (found,) = ranked_lists(
+        np.zeros(len(scores), dtype=np.intp),
+        scores,
+        reference_ids=reference_ids,
+        person_keys=person_keys,
+        count=1,
+        limit=limit,
+    )
+    return found
+
+
+def ranked_lists(
+    probes: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    *,
+    reference_ids: NDArray[np.int64],
+    person_keys: NDArray[np.int64],
+    count: int,
+    limit: int,
+) -> list[list[Candidate]]:
+    """Do for several probes at once what `ranked_persons` does for one.
+
+    Args:
+        probes: Shape (k,), which probe each reference was found for, 0 to `count` - 1.
+        scores: Shape (k,), rounded, so that ties are exact.
+        reference_ids: Shape (k,), distinct for a probe; the smaller one wins a tie.
+        person_keys: Shape (k,).
+        count: Probes, n.
+        limit: Longest list wanted.
+
+    Returns:
+        One list per probe.
+    """
+    found: list[list[Candidate]] = [[] for _ in range(count)]
+    persons: list[set[int]] = [set() for _ in range(count)]
+    order = np.lexsort((reference_ids, -scores, probes))
+    columns = (column[order].tolist() for column in (probes, scores, reference_ids, person_keys))
+    for probe, score, reference_id, person in zip(*columns, strict=True):
+        if person not in persons[probe] and len(found[probe]) < limit:
+            persons[probe].add(person)
+            found[probe].append(Candidate(len(found[probe]) + 1, person, reference_id, score))
     return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from index.compressed_scan import Hits, Probes
 from index.questions import Depths, Question, feasible
-from index.ranking import exact_pair_scores, fitting, ranked_persons
+from index.ranking import exact_pair_scores, fitting, ranked_lists
 from index.segments import Segment
 from index.types import Candidate, Vectors
 
@@ -226,15 +226,17 @@ def _worth_keeping(
     """
     pairs = Pairs(probes, rows, scores, segment.person_keys[rows])
     kept = np.ones(len(rows), dtype=np.bool_)
-    found, first = np.unique(probes, return_index=True)
-    for probe, (start, stop) in zip(found.tolist(), pairwise([*first.tolist(), len(rows)]), strict=True):
+    bounds = [0, *(np.flatnonzero(np.diff(probes)) + 1).tolist(), len(rows)]
+    for start, stop in pairwise(bounds if len(rows) else []):
+        probe = int(probes[start])
         mine = kept[start:stop]
         excluded = question.exclude[probe]
         if len(excluded) == 1:
             mine &= pairs.person_keys[start:stop] != next(iter(excluded))
         elif excluded:
             mine &= ~np.isin(pairs.person_keys[start:stop], list(excluded))
-        if mine.sum() > 4 * question.limit + _FIRST_KEPT:
+        few = stop - start <= 4 * question.limit + _FIRST_KEPT
+        if not few and mine.sum() > 4 * question.limit + _FIRST_KEPT:
             lowest = _score_of_last(scores[start:stop][mine], pairs.person_keys[start:stop][mine], question)
             mine &= scores[start:stop] >= lowest - 2.0 * question.tolerance(segment)
     return pairs.taken(kept)
@@ -308,14 +310,13 @@ def _candidates(
     segments: Sequence[Segment], question: Question, pairs: Sequence[Pairs], matters: NDArray[np.float64]
 ) -> list[list[Candidate]]:
     """Score the finalists exactly and rank their persons."""
-    found: list[list[Candidate]] = [[] for _ in question.vectors]
     final = [
         part.taken(part.scores >= matters[part.probes] - question.tolerance(segment))
         for segment, part in zip(segments, pairs, strict=True)
     ]
     probes = np.concatenate([part.probes for part in final]) if final else np.empty(0, dtype=np.intp)
     if len(probes) == 0:
-        return found
+        return [[] for _ in question.vectors]
     vectors = np.concatenate(
         [segment.store.originals(part.rows) for segment, part in zip(segments, final, strict=True)]
     )
@@ -324,12 +325,12 @@ def _candidates(
     )
     person_keys = np.concatenate([part.person_keys for part in final])
     scores = exact_pair_scores(question.vectors[probes], vectors)
-    for probe in np.unique(probes).tolist():
-        mine = (probes == probe) & (scores >= question.threshold)
-        found[probe] = ranked_persons(
-            scores[mine],
-            reference_ids=reference_ids[mine],
-            person_keys=person_keys[mine],
-            limit=question.limit,
-        )
-    return found
+    kept = scores >= question.threshold
+    return ranked_lists(
+        probes[kept],
+        scores[kept],
+        reference_ids=reference_ids[kept],
+        person_keys=person_keys[kept],
+        count=len(question.vectors),
+        limit=question.limit,
+    )
