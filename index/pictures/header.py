@@ -45,7 +45,7 @@ class PortraitLimits:
             camera JPEG 3 to 6 MB; 10 MiB leaves room for a lossless scan of one portrait.
         max_pixels: Largest width x height. Cameras of registration desks and telephones deliver 2 to
             25 million, A4 at 600 dpi is 35 million; decoding 40 million was measured to
-            take 0.24 GB (JPEG), 0.35 (PNG) and 0.62 (WebP).
+            take 0.12 to 0.32 GB (JPEG), 0.42 (PNG) and 0.65 (WebP).
         min_side: Shortest side. The encoder can use 16 pixels between the eyes (`AdmissionPolicy`), and a
             face is about 2.2 times as wide (GA 461: 207 px at 85 to 100 px): 35, and 40 with a margin.
             Old scans (ORL: 92 x 112) pass.
