@@ -15,7 +15,7 @@ SMALL_HOSTILE = {name: data for name, data in hostile_pictures() if len(data) < 
 SEEDS = {**good_files(), **SMALL_HOSTILE}
 
 LARGEST_BYTES = 700 * 2**20
-"""What one picture may take: decoding the largest WebP accepted takes 0.65 GB (`PortraitLimits.max_pixels`)."""
+"""What one picture may take: decoding the largest WebP accepted takes 0.65 GB, see `PortraitLimits`."""
 
 Piece = tuple[bytes, bytes]
 """Type and content of one part of a file."""
