@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from index.rotation import Rotation, fixed_rotation
+from index.rotation import Rotation, fixed_rotation, padded_length
 from index.types import Vectors
 
 BITS = 4
@@ -67,9 +67,13 @@ class Codebook:
         """Return the rotation for vectors of length d; two codes fill a byte, so D is a multiple of 2·g."""
         return fixed_rotation(dimension, 2 * self.group)
 
+    def padded(self, dimension: int) -> int:
+        """Return the length D of a rotated vector."""
+        return padded_length(dimension, 2 * self.group)
+
     def code_bytes(self, dimension: int) -> int:
         """Return the bytes of one vector's codes, D/(2·g)."""
-        return self.rotation(dimension).padded // (2 * self.group)
+        return self.padded(dimension) // (2 * self.group)
 
     def centroids(self, padded: int) -> NDArray[np.float32]:
         """Return the points at the scale of D dimensions, shape (16, g)."""

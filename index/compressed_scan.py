@@ -143,7 +143,7 @@ class CompressedScan:
     def _prepare(self, codes: Codes, dimension: int) -> None:
         """Set everything that a search needs."""
         self._codebook = codebook_for(dimension)
-        self._padded = self._codebook.rotation(dimension).padded
+        self._padded = self._codebook.padded(dimension)
         self._tail = Tail.of(self._padded - 1)
         self._bounds = codes.bounds
         # The bits of half-precision numbers that are not negative are in their order, and compared faster.

@@ -85,7 +85,7 @@ class Shape:
             "vectors": self.dimension,
             "codes": codebook.code_bytes(self.dimension),
             "bounds": 2,
-            "rows": codebook.rotation(self.dimension).padded,
+            "rows": codebook.padded(self.dimension),
         }
         return (self.references, widths[name]) if name in widths else (self.references,)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from index.errors import GenerationError
 from index.generation_files import Cipher, FileRecord, write_bytes
-from index.types import Rate
+from index.types import MAX_DIMENSION, Rate
 
 FORMAT_VERSION = 2
 """Raised when a reader of the older layout could not read the newer one.
@@ -206,6 +206,8 @@ def _manifest_of(values: Mapping[str, Any]) -> GenerationManifest:
     created_at = datetime.fromisoformat(kept.pop("created_at"))
     for name, value in kept.items():
         _require(name, value, _KINDS[name])
+    if not 1 <= kept["dimension"] <= MAX_DIMENSION:
+        raise ValueError(f"a dimension of {kept['dimension']}")
     return GenerationManifest(
         created_at=created_at,
         files={name: _record(record) for name, record in files.items()},

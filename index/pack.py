@@ -168,6 +168,8 @@ def _read_model(path: Path, expected_sha256: str) -> bytes:
 def _session(model: bytes, path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     """Open a model from bytes whose checksum was just checked.
 
+    The runtime is kept from trying a second time what failed, which it tells on standard output.
+
     Weights in a second file beside the model are refused by the runtime, as bytes have no folder; so
     the checksum covers everything that runs.
     """
@@ -177,7 +179,9 @@ def _session(model: bytes, path: Path, *, threads: int) -> onnxruntime.Inference
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # The runtime raises classes of its own that it does not export.
         raise PackError(f"{path}: onnxruntime cannot load it ({_brief(error)})") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from index.errors import PackError
+from index.types import MAX_DIMENSION
 
 MANIFEST_NAME = "pack.toml"
 
@@ -292,7 +293,7 @@ def _parse_encoder(table: _Table) -> EncoderManifest:
         mean=table.triple("mean", -1000.0, 1000.0),
         std=table.triple("std", 1e-6, 1000.0),
         input_size=table.integer("input_size", 112, 112, 112),
-        dimension=table.integer("dimension", 2, 4096),
+        dimension=table.integer("dimension", 2, MAX_DIMENSION),
         flip=table.flag("flip", default=False),
     )
     table.finish()

@@ -34,6 +34,11 @@ class Rotation:
     matrix: NDArray[np.float32] = field(repr=False, compare=False)
 
 
+def padded_length(dimension: int, multiple: int) -> int:
+    """Return the length of a rotated vector, without making the rotation."""
+    return -(-dimension // multiple) * multiple
+
+
 @lru_cache(maxsize=8)
 def fixed_rotation(dimension: int, multiple: int) -> Rotation:
     """Return the one rotation for a dimension and a multiple.
@@ -49,7 +54,7 @@ def fixed_rotation(dimension: int, multiple: int) -> Rotation:
         Mezzadri, How to generate random matrices from the classical compact groups,
         Notices of the AMS 54 (2007) 592.
     """
-    padded = -(-dimension // multiple) * multiple
+    padded = padded_length(dimension, multiple)
     gaussian = np.random.RandomState(_SEED + padded).standard_normal((padded, padded))
     orthogonal, triangle = np.linalg.qr(gaussian)
     matrix = (orthogonal * np.sign(np.diagonal(triangle)))[:dimension]

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_DIMENSION = 4096
+"""Longest vector of any pack or generation: face encoders give 128 to 1,024 numbers."""
+
 Image = NDArray[np.uint8]
 """Shape (h, w, 3), RGB, 0 to 255."""
 

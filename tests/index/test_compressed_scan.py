@@ -41,6 +41,12 @@ def test_the_rotation_keeps_every_inner_product(dimension: int) -> None:
     np.testing.assert_allclose(rotation.matrix @ rotation.matrix.T, np.eye(dimension), atol=1e-6)
 
 
+def test_the_length_of_a_rotated_vector_is_known_without_its_rotation() -> None:
+    """A rotation of 40,000 dimensions would take 13 GB and an hour."""
+    assert codebook_for(40_000).padded(40_000) == 40_002
+    assert codebook_for(512).padded(512) == codebook_for(512).rotation(512).padded == 516
+
+
 def test_the_rotation_is_the_same_every_time() -> None:
     fixed_rotation.cache_clear()
     first = fixed_rotation(64, 4).matrix.copy()

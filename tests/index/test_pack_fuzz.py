@@ -57,11 +57,17 @@ class Value(Enum):
 VALUES = st.sampled_from(Value)
 
 
+FRESH_EVERY = 1000
+"""Packs that one process tries: the runtime keeps some memory of every model that it refuses, and tens of
+thousands of them fill the address space that `pack_trial` allows."""
+
+
 class Trial:
     """A process that tries packs, and is started again when one has ended it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._tried = 0
 
     def of(self, directory: Path) -> str:
         """Let a pack be tried.
@@ -72,6 +78,9 @@ class Trial:
         Raises:
             AssertionError: It ended otherwise.
         """
+        self._tried += 1
+        if self._tried % FRESH_EVERY == 0:
+            self.close()
         process = self._process or self._started()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -351,6 +351,8 @@ def with_checksum(values: dict[str, object]) -> bytes:
         {"position": "5"},
         {"position": -1},
         {"references": 2**70},
+        {"dimension": 0},
+        {"dimension": 34080},
         {"sealed": 0},
         {"gallery": "\ud800"},
         {"another": 1},
