@@ -195,18 +195,10 @@ def open_generation(
 def verify_generation(
     generation: Path, *, contract_id: str, cipher: Cipher | None = None
 ) -> tuple[Enrolled, GenerationManifest]:
-    """Read all of a generation, of a large one a block of vectors at a time, checking every byte of it.
-
-    Args:
-        generation: Its folder.
-        contract_id: The pack in use.
-        cipher: The one that sealed it, or None.
-
-    Returns:
-        What `open_generation` returns.
+    """Read all of a generation, of a large one a block of vectors at a time; see `open_generation`.
 
     Raises:
-        GenerationError: As `open_generation`, or vectors are damaged.
+        GenerationError: As there, or vectors are damaged.
     """
     enrolled, manifest = open_generation(generation, contract_id=contract_id, cipher=cipher)
     for _ in Rows.of(enrolled).blocks(ENCODE_ROWS):

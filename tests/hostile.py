@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -29,13 +30,20 @@ def hostile_pictures() -> tuple[Named, ...]:
     return tuple(pair for maker in (*makers, _bad_webp, _bad_bmp, _too_much) for pair in maker())
 
 
-@functools.cache
 def scene(width: int = 90, height: int = 110) -> Image.Image:
-    """Paint a coloured, textured picture without a face; the same for the same size."""
+    """Paint a coloured, textured picture without a face; the same for the same size.
+
+    It is a fresh one each time: Pillow keeps in a picture what was asked of it, such as its EXIF data.
+    """
+    return Image.fromarray(_painted(width, height))
+
+
+@functools.cache
+def _painted(width: int, height: int) -> NDArray[np.uint8]:
     y, x = np.mgrid[:height, :width]
     waves = [60 * np.sin(x / 9) + 40 * np.cos(y / 13), 50 * np.sin(y / 7), 30 * np.cos((x + y) / 11)]
     noise = np.random.default_rng(7).normal(0, 2, (height, width, 3))
-    return Image.fromarray(np.clip(np.stack(waves, -1) + 120 + noise, 0, 255).astype(np.uint8))
+    return np.clip(np.stack(waves, -1) + 120 + noise, 0, 255).astype(np.uint8)
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:

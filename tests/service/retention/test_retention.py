@@ -301,7 +301,8 @@ def test_orphans_and_lost_and_damaged_files_are_found_in_every_store(
         first, second = sorted(store.locations())
         store.delete(first)
         place = store.directory / second
-        place.write_bytes(place.read_bytes()[:-1] + b"!")
+        content = place.read_bytes()
+        place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         orphan, fresh = store.put(b"nobody's", owner="nobody"), store.put(b"on its way", owner="nobody")
         os.utime(store.directory / orphan, (old, old))
         with opened.read() as session:
