@@ -162,8 +162,14 @@ class Database:
         return self.revision() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
     def close(self) -> None:
-        """Close all pooled connections."""
+        """Close all pooled connections; one that a thread still uses is closed when it is given back."""
+        event.listen(self.engine.pool, "checkin", _close_returned)
         self.engine.dispose()
+
+
+def _close_returned(_connection: Any, record: Any) -> None:
+    """Close a connection that comes back after the pool was closed: nobody would use it again."""
+    record.invalidate()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.database import Database, _alembic
@@ -119,3 +119,16 @@ def test_more_callers_than_connections_are_told_to_come_again(
         if database.engine.dialect.name == "sqlite":
             database.check_writable()  # It has a connection of its own.
     database.check_writable()
+
+
+def test_a_connection_in_use_while_the_database_is_closed_is_closed_when_it_comes_back(
+    database: Database,
+) -> None:
+    with database.read() as session:
+        raw = session.connection().connection.dbapi_connection
+        database.close()
+        assert session.scalar(text("SELECT 1")) == 1
+    with pytest.raises(Exception, match="closed"):
+        raw.cursor().execute("SELECT 1")  # type: ignore[union-attr]
+    with database.read() as session:
+        assert session.scalar(text("SELECT 1")) == 1

@@ -1,6 +1,7 @@
 """Liveness and readiness, also when something is away."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,19 @@ def parts(client: TestClient) -> dict[str, dict[str, object]]:
 
 def unready(client: TestClient) -> set[str]:
     return {name for name, part in parts(client).items() if not part["ready"]}
+
+
+def put_in_place_of(path: Path, content: bytes) -> None:
+    """Put a file where another or a folder is, whatever the service's workers do there meanwhile.
+
+    A connection that one of them still has then writes into the file that was there.
+    """
+    fresh = path.with_name("fresh")
+    fresh.write_bytes(content)
+    while path.is_dir() or fresh.exists():
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # The folder was made again.
+            fresh.replace(path)
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +72,7 @@ def test_an_older_schema_is_not_ready(client: TestClient, database: Database) ->
 
 @SQLITE_ONLY
 def test_a_portrait_store_that_cannot_be_written_is_not_ready(client: TestClient, settings: Settings) -> None:
-    shutil.rmtree(settings.portraits_dir, ignore_errors=True)
-    settings.portraits_dir.write_bytes(b"a file where the folder should be")
+    put_in_place_of(settings.portraits_dir, b"a file where the folder should be")
     assert unready(client) == {"portrait_store"}
     assert client.get("/healthz").status_code == 200
 
@@ -70,8 +83,7 @@ def test_a_damaged_database_makes_everything_on_it_unready(client: TestClient, s
     path = Path(settings.database_address.removeprefix("sqlite:///"))
     for beside in path.parent.glob(f"{path.name}-*"):
         beside.unlink()
-    path.unlink()  # A worker that still has a connection must not write good pages back when it closes that.
-    path.write_bytes(b"garbage" * 1000)
+    put_in_place_of(path, b"garbage" * 1000)
     assert unready(client) == {
         "database",
         "schema",
