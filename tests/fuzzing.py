@@ -76,7 +76,8 @@ def fuzz(check: Check, bounds: Bounds) -> None:
             break
     if CPU_MINUTES:
         spent_min = (time.process_time() - began) / 60
-        print(f"{check.__qualname__}: {count} examples in {spent_min:.1f} processor minutes", file=sys.stderr)
+        name = getattr(check, "func", check).__qualname__  # Some are made by functools.partial.
+        print(f"{name}: {count} examples in {spent_min:.1f} processor minutes", file=sys.stderr)
 
 
 def peak_bytes() -> int:
