@@ -180,7 +180,8 @@ class Frozen:
     """A gallery as one view of the database shows it, for work that goes through all of it.
 
     Attributes:
-        enrolled: Everything enrolled; the vectors of many lie on disk, in a file that has no name any more.
+        enrolled: Everything enrolled; the vectors of many lie on disk, in the current generation or in a
+            file that has no name any more.
         position: Last change contained.
     """
 

@@ -126,9 +126,10 @@ def test_a_connection_in_use_while_the_database_is_closed_is_closed_when_it_come
 ) -> None:
     with database.read() as session:
         raw = session.connection().connection.dbapi_connection
+        assert raw is not None
         database.close()
         assert session.scalar(text("SELECT 1")) == 1
     with pytest.raises(Exception, match="closed"):
-        raw.cursor().execute("SELECT 1")  # type: ignore[union-attr]
+        raw.cursor().execute("SELECT 1")
     with database.read() as session:
         assert session.scalar(text("SELECT 1")) == 1
