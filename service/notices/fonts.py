@@ -46,6 +46,14 @@ MIDDLE_DOT, VIEWERS_DOT = "\u00b7", "\u30fb"
 addressed, has it."""
 
 
+SHAPED = (
+    *((0x0590, 0x08FF), (0x0900, 0x109F), (0x1780, 0x18AF), (0x1980, 0x1AAF)),
+    *((0xA840, 0xA87F), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC)),
+)
+"""Blocks of scripts, such as Arabic, Tibetan and Mongolian, whose letters join, stack or run from the right. The
+PDF writer puts glyphs in a row, which would make another word of a name. Source: Unicode 15, Blocks.txt."""
+
+
 @dataclass(frozen=True, slots=True)
 class MadeFont:
     """A font with all the glyphs that a text needs and that were found.
@@ -95,11 +103,15 @@ def make_font(texts: Iterable[str], wanted: Path | None) -> MadeFont:
             break
         source = _opened(path, strict=path == wanted)
         if source is not None:
-            chosen |= {c: source for c in lacking if ord(c) in source.by_code}
+            chosen |= {c: source for c in lacking if ord(c) in source.by_code and not _is_shaped(c)}
     if STAND_IN not in chosen:
         return MadeFont(None, _lacking(characters))
     missing = frozenset(c for c in characters if c not in chosen and not c.isspace())
     return MadeFont(_built(chosen), missing)
+
+
+def _is_shaped(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in SHAPED)
 
 
 def _lacking(characters: Iterable[str]) -> frozenset[str]:

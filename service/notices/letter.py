@@ -1,7 +1,10 @@
 """Letters to other authorities as PDF (通报函), always in Chinese; laid out in the spirit of GB/T 9704."""
 
 import io
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -122,18 +125,49 @@ def write_letter(facts: LetterFacts, *, font: Path | None) -> Letter:
     """
     made = make_font(_texts(facts), font)
     file = io.BytesIO()
-    with MAKING:
-        pdfmetrics.registerFont(_registered(made))
+    with MAKING, _known_font(made):
         _Writer(facts, made).write(file)
     return Letter(file.getvalue(), made.missing, embedded=made.data is not None)
 
 
-def _registered(made: MadeFont) -> Any:
+@contextmanager
+def _known_font(made: MadeFont) -> Iterator[None]:
+    """Let the PDF library know a letter's font while the letter is written.
+
+    Of two fonts with one name the library keeps the first and drops the second in silence: names whose
+    glyphs an earlier letter did not need would be blank.
+    """
+    pdfmetrics.registerFont(_font_of(made))
+    try:
+        yield
+    finally:
+        forgotten = pdfmetrics._fonts.pop(FONT)
+        if isinstance(forgotten, TTFont):
+            pdfmetrics._dynFaceNames.pop(forgotten.face.name)
+
+
+def _font_of(made: MadeFont) -> Any:
     if made.data is not None:
-        return TTFont(FONT, io.BytesIO(made.data))
+        return _LetterFont(FONT, io.BytesIO(made.data))
     font = UnicodeCIDFont(VIEWERS_FONT)
     font.name = font.fontName = FONT
     return font
+
+
+class _LetterFont(TTFont):  # type: ignore[misc]  # the library has no types
+    """A font whose text can be searched and copied, also beyond the first 65,536 characters."""
+
+    def addObjects(self, doc: Any) -> None:  # noqa: N802 - the library's name
+        """Add the font to a file; the library writes rare characters in five digits, which means others."""
+        super().addObjects(doc)
+        for name, kept in doc.idToObject.items():
+            if name.startswith("toUnicodeCMap:"):
+                kept.content = re.sub(r"<([0-9A-F]{5,6})>$", _in_utf_16, kept.content, flags=re.MULTILINE)
+
+
+def _in_utf_16(code: re.Match[str]) -> str:
+    """Write a code point as PDF wants it. Source: ISO 32000-1, 9.10.3."""
+    return f"<{chr(int(code[1], 16)).encode('utf-16-be').hex().upper()}>"
 
 
 def _texts(facts: LetterFacts) -> list[str]:

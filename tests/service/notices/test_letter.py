@@ -60,6 +60,15 @@ def test_a_letter_says_what_the_authority_must_know() -> None:
 
 
 @pytest.mark.usefixtures("_a_font")
+def test_every_letter_of_a_process_has_its_own_characters() -> None:
+    for name in ("王建国", "尼玛次仁", "欧阳娜娜·𠮷㛃"):
+        person = LetterRegistration("P-2", (("登记编号", "P-2"), ("姓名", name)))
+        letter = write_letter(dataclasses.replace(FACTS, to_cancel=person, others=()), font=None)
+        if not letter.missing:
+            assert f"姓名{name}" in text_of(letter.pdf)
+
+
+@pytest.mark.usefixtures("_a_font")
 def test_a_character_without_a_glyph_is_marked_and_told() -> None:
     rare = "\U0003134a"  # The last of CJK extension G, in hardly any font.
     name = (("登记编号", "P-2"), ("姓名", f"李{rare}"))
@@ -69,6 +78,14 @@ def test_a_character_without_a_glyph_is_marked_and_told() -> None:
         pytest.skip("a font of this machine has it")
     assert "李〓(U+3134A)" in text_of(letter.pdf)
     assert "请手工补写" in text_of(letter.pdf)
+
+
+@pytest.mark.usefixtures("_a_font")
+def test_letters_that_join_or_stack_are_marked_not_put_in_a_row() -> None:
+    sans = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")  # It has Arabic letters.
+    made = make_font(["ئۇيغۇر བོད 藏"], sans if sans.exists() else None)
+    assert made.missing == set("ئۇيغۇرབོད")
+    assert made.shown("藏བ") == "藏〓(U+0F56)"
 
 
 def test_without_a_font_the_viewers_own_serves(monkeypatch: pytest.MonkeyPatch) -> None:
