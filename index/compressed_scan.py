@@ -1,8 +1,9 @@
 """Exhaustive scan over 4-bit codes, a small part of the memory traffic, with a stated error bound.
 
 Every group of two or three coordinates of a rotated reference x becomes one of 16 points
-(`index.codebook`; product quantisation, FAISS's `PQ…x4fs`): 86 bytes at 512 dimensions. The scan
-gives <Rp, x̂> for every reference; candidates are then compared exactly, so only a reference
+(`index.codebook`; product quantisation): 86 bytes at 512 dimensions. The scan, by machine code of
+our own (`index.native_scan`) or where that cannot run by FAISS (`index.faiss_scan`), gives <Rp, x̂>
+for every reference; candidates are then compared exactly, so only a reference
 whose compressed score is *too low* can do harm.
 
 **How low can it be?** Write the rotated probe as s·x + sqrt(1-s²)·u, with s the true
@@ -11,7 +12,7 @@ cosine and u of norm 1 at a right angle to x. Then
     <Rp, x̂> = s·a + sqrt(1-s²)·b·w + e
 
 with a = <x, x̂> and b = |x̂ - a·x|, both known for every reference once it is encoded;
-w = <u, direction of x̂ - a·x>; and e the rounding of FAISS's lookup tables to 8 bits.
+w = <u, direction of x̂ - a·x>; and e the rounding of lookup tables, to 6 bits or by FAISS to 8.
 The rotation is uniformly random and independent of faces, so given x and its code u is
 uniform on the sphere of D-1 dimensions, for any encoder and any person, and the distribution of w
 is known exactly. e is the sum of M = D/g roundings of at most half a step: sub-Gaussian with variance
@@ -26,69 +27,37 @@ reference at or above its cut(T) has lost a given reference scoring T or more wi
 probability. There is no better certainty at this size: the deterministic bound, |p|·|x - x̂|, is 0.33
 for pairs and 0.48 for triples.
 
-a and b differ between references, and the worst one's cut lies far below the usual one. FAISS knows one
+a and b differ between references, and the worst one's cut lies far below the usual one. The scan knows one
 cut for all, the worst's; what it returns is then held against its own cut, kept as two half-precision
 numbers a reference, and about five in six are dropped before they are compared.
 
-FAISS answers in one of two ways: the k largest (`CompressedScan.search`), where callers check how far
-down they reach (`Hits.floor`), or all above a cut (`CompressedScan.within`), which costs less where
-hundreds are, since it needs no order; see `index.segment_search` for which when.
+A scan answers in one of two ways: the k largest (`CompressedScan.search`), where callers check how far
+down they reach (`Hits.floor`), or all above a cut (`CompressedScan.within`), which costs less, since it
+needs no order; see `index.segment_search` for which when.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.codebook import BITS, Codebook, codebook_for
-from index.codes import Codes, encode, rotator
+from index.codebook import codebook_for
+from index.codes import Codes, encode
+from index.faiss_scan import FaissScan
+from index.native_scan import NativeScan
+from index.probes import Probes, code_for
 from index.tail import SURE, Tail
 from index.types import Vectors
-
-_BLOCK = 32
-"""Codes side by side in FAISS's layout; the smallest that it has."""
 
 BATCH = 16
 """Probes that are searched for together."""
 
-_PAIR = 2
-"""Probes that FAISS looks up together: sums of more do not fit the registers of AVX2 (12 % slower)."""
-
 _SLACK = 1e-4
 """Covers float32 rounding in the scan, which is some 1e-6, many times over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """Probes as codes and the rows of a `CompactStore` are compared with them.
-
-    Attributes:
-        rotated: Shape (n, D).
-        steps: Shape (n,), the most that a step of FAISS's lookup tables can be for each.
-    """
-
-    rotated: Vectors = field(repr=False)
-    steps: NDArray[np.float64] = field(repr=False)
-
-    @staticmethod
-    def of(vectors: Vectors) -> "Probes":
-        """Rotate probes.
-
-        Args:
-            vectors: Shape (n, d), rows of norm 1.
-        """
-        dimension = vectors.shape[1]
-        rotated = rotator(dimension)(vectors)
-        return Probes(rotated, _table_steps(rotated, codebook_for(dimension)))
-
-    def taken(self, which: NDArray[np.intp]) -> "Probes":
-        """Return some of the probes."""
-        return self if len(which) == len(self.steps) else Probes(self.rotated[which], self.steps[which])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +68,8 @@ class Hits:
         probes: Shape (k,), ascending places among the probes.
         rows: Shape (k,), rows of the scanned vectors that are not below their own cut.
         scores: Shape (k,), their compressed scores.
-        near: Shape (n,), how many rows FAISS returned that are not below the worst row's cut.
-        ranked: Shape (n, depth), all scores that FAISS returned, descending; None from `within`.
+        near: Shape (n,), how many rows the scan returned that are not below the worst row's cut.
+        ranked: Shape (n, depth), all scores that it returned, descending; None from `within`.
         steps: Shape (n,), those of the probes.
         floor: Shape (n,): every row of a true score at or above this, and at or above the threshold
             asked for, is in `rows`, each except with probability `MISS_PROBABILITY`; minus infinity
@@ -149,7 +118,10 @@ class CompressedScan:
         # The bits of half-precision numbers that are not negative are in their order, and compared faster.
         self._least_spread = float(codes.bounds[:, 1].view(np.uint16).min().view(np.float16))
         self._alignment, self._spread = codes.worst
-        self._index = _index_of(codes.packed, self._codebook)
+        code = code_for(self._codebook, dimension)
+        self._scan: NativeScan | FaissScan = (
+            NativeScan(codes.packed, code) if code else FaissScan(codes.packed, self._codebook)
+        )
 
     def __len__(self) -> int:
         """Return the number of vectors, m."""
@@ -158,15 +130,13 @@ class CompressedScan:
     def search(self, probes: Probes, *, depth: int, threshold: float = -1.0) -> Hits:
         """Return those of the `depth` best compressed scores for each probe that may reach a threshold.
 
-        FAISS uses as many threads as the calling thread allows it; see `use_one_thread`.
-
         Args:
             probes: n probes.
             depth: How many to take, at least 1; no more than there are.
             threshold: T, from which true scores matter.
         """
         depth = min(depth, len(self))
-        ranked, rows = self._index.search(probes.rotated, depth)
+        ranked, rows = self._scan.best(probes, depth)
         margins = self._margins(probes.steps)
         near = (ranked >= self._cut(threshold, *margins)[:, None]).sum(axis=1)
         complete = depth == len(self)
@@ -184,14 +154,12 @@ class CompressedScan:
             threshold: T, from which true scores matter.
 
         Returns:
-            None where the threshold is so low that a cut is not positive: FAISS cannot scale those
-            (`RangeHandler`: a cut below the least score that its tables can give wraps round).
+            None where the threshold is so low that a cut is not positive: half of all rows are above it.
         """
         cuts = self._cut(threshold, *self._margins(probes.steps))
         if cuts.min() <= 0.0:
             return None
-        bounds, scores, rows = self._index.range_search(probes.rotated, float(cuts.min()))
-        near = np.diff(bounds.astype(np.intp))
+        near, rows, scores = self._scan.above(probes, cuts)
         which = np.repeat(np.arange(len(near)), near)
         which, rows, scores = self._own_cut(which, rows, scores, threshold, probes.steps)
         return Hits(which, rows, scores, near, None, probes.steps, np.full(len(near), threshold))
@@ -303,55 +271,3 @@ def one_thread_here() -> Iterator[None]:
 def use_one_thread() -> None:
     """Make FAISS work in the calling thread only; the setting is one of that thread."""
     faiss.omp_set_num_threads(1)
-
-
-def _table_steps(rotated: Vectors, codebook: Codebook) -> NDArray[np.float64]:
-    """Return the most that one step of FAISS's 8-bit lookup tables can be for each probe.
-
-    Args:
-        rotated: Shape (n, D).
-        codebook: Whose points are scanned.
-
-    Returns:
-        Shape (n,).
-
-    Source:
-        FAISS, `quantize_LUT_and_bias`: tables are scaled by the smaller of 255 over the widest
-        one and 65535 over the sum of widths. A width is at most 2·(longest point)·|probe's group|.
-    """
-    count, padded = rotated.shape
-    groups = np.linalg.norm(rotated.reshape(count, -1, codebook.group), axis=2)
-    width = 2.0 * codebook.longest / math.sqrt(padded)
-    steps = width * np.maximum(groups.max(axis=1) / 255.0, groups.sum(axis=1) / 65535.0)
-    return np.asarray(steps, dtype=np.float64)
-
-
-def _index_of(codes: NDArray[np.uint8], codebook: Codebook) -> "faiss.IndexIVFPQFastScan":
-    """Arrange codes as FAISS's scan wants them: in one list, since only lists can be searched by a cut.
-
-    Args:
-        codes: Shape (m, bytes).
-        codebook: Whose points they are.
-    """
-    groups = 2 * codes.shape[1]
-    padded = groups * codebook.group
-    everywhere = faiss.IndexFlatIP(padded)
-    everywhere.add(np.zeros((1, padded), dtype=np.float32))
-    plain = faiss.IndexIVFPQ(everywhere, padded, 1, groups, BITS, faiss.METRIC_INNER_PRODUCT)
-    plain.by_residual = False
-    points = np.tile(codebook.centroids(padded), (groups, 1)).reshape(-1)
-    faiss.copy_array_to_vector(points, plain.pq.centroids)
-    plain.is_trained = True
-    rows, packed = np.arange(len(codes), dtype=np.int64), np.ascontiguousarray(codes)
-    cast("faiss.InvertedLists", plain.invlists).add_entries(
-        0, len(codes), faiss.swig_ptr(rows), faiss.swig_ptr(packed)
-    )
-    plain.ntotal = len(codes)
-    # FAISS's stubs know neither this constructor nor `qbs2`, nor that lists may be None.
-    from_plain = cast("Callable[[faiss.IndexIVFPQ, int], faiss.IndexIVFPQFastScan]", faiss.IndexIVFPQFastScan)
-    index = from_plain(plain, _BLOCK)
-    # The new index keeps the plain one, for its quantiser: without its copy of the codes.
-    plain.replace_invlists(cast("faiss.InvertedLists", None), False)
-    if faiss.SIMDConfig.get_level() == faiss.SIMDLevel_AVX2:
-        cast("Any", index).qbs2 = _PAIR
-    return index

@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from index.compressed_scan import Hits, Probes
+from index.compressed_scan import Hits
+from index.probes import Probes
 from index.questions import Depths, Question, feasible
 from index.ranking import exact_pair_scores, fitting, ranked_lists
 from index.segments import Segment

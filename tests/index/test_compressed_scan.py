@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from index.codebook import PAIRS, TRIPLES, Codebook, codebook_for
 from index.codes import encoded
 from index.compact import compression
-from index.compressed_scan import CompressedScan, Probes
+from index.compressed_scan import CompressedScan
+from index.machine_code import why_not
+from index.probes import Probes
 from index.rotation import fixed_rotation
 from index.types import Vectors
+
+
+@pytest.fixture(params=["machine code", "FAISS"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What scans: our own machine code, or FAISS as on a machine that cannot run it."""
+    if request.param == "FAISS":
+        monkeypatch.setattr("index.machine_code.why_not", lambda: "a test says so")
+    elif why := why_not():
+        pytest.skip(why)
 
 
 def unit(rows: np.ndarray) -> Vectors:
@@ -63,7 +74,7 @@ def noise(count: int, dimension: int, *, seed: int) -> Vectors:
 @pytest.mark.parametrize("dimension", [64, 128, 512])
 @pytest.mark.parametrize("make", [lopsided, noise])
 def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
-    dimension: int, make: Callable[..., Vectors]
+    engine: None, dimension: int, make: Callable[..., Vectors]
 ) -> None:
     """Every reference is met by one probe exactly at the threshold, where a loss is likeliest."""
     count = 1500
@@ -80,7 +91,7 @@ def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
         assert (typical - own.min()) > 0.25 * (typical - np.median(cuts))
 
 
-def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
+def test_the_error_has_the_distribution_that_the_bound_rests_on(engine: None) -> None:
     """w of the module's formula: mean 0 and variance 1/(D-1), with normal tails."""
     vectors = lopsided(20_000, 256, seed=3)
     scan = CompressedScan(vectors)
@@ -99,7 +110,7 @@ def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 20, 200, 2999])
-def test_everything_above_the_floor_was_returned(depth: int) -> None:
+def test_everything_above_the_floor_was_returned(engine: None, depth: int) -> None:
     vectors = unit(np.random.default_rng(5).standard_normal((3000, 128)))
     scan = CompressedScan(vectors)
     probes = pairs_at(np.linspace(0.2, 0.9, 50), vectors[:50], seed=6)
@@ -110,7 +121,7 @@ def test_everything_above_the_floor_was_returned(depth: int) -> None:
         assert true[row, left_out].max() < hits.floor[row]
 
 
-def test_a_scan_of_everything_has_no_floor() -> None:
+def test_a_scan_of_everything_has_no_floor(engine: None) -> None:
     vectors = unit(np.random.default_rng(7).standard_normal((40, 64)))
     hits = CompressedScan(vectors).search(Probes.of(vectors[:3]), depth=1000)
     assert np.isneginf(hits.floor).all()
@@ -140,7 +151,9 @@ def test_below_zero_nothing_is_known() -> None:
 
 
 @pytest.mark.parametrize("dimension", [128, 512])
-def test_a_scan_by_a_cut_returns_every_planted_reference_and_little_else(dimension: int) -> None:
+def test_a_scan_by_a_cut_returns_every_planted_reference_and_little_else(
+    engine: None, dimension: int
+) -> None:
     """Pairs and triples: every reference is met by one probe exactly at the threshold."""
     count = 1500
     vectors = lopsided(count, dimension, seed=9)
@@ -158,7 +171,7 @@ def test_a_scan_by_a_cut_returns_every_planted_reference_and_little_else(dimensi
     assert len(hits.rows) < hits.near.sum()
 
 
-def test_thresholds_without_a_positive_cut_are_not_asked_of_faiss() -> None:
+def test_thresholds_without_a_positive_cut_are_not_asked_of_a_scan() -> None:
     probes = Probes.of(noise(3, 96, seed=11))
     assert SCAN.within(probes, threshold=0.0) is None
     assert SCAN.within(probes, threshold=-1.0) is None
