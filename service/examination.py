@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy.orm import Session
 
 from index.errors import GenerationError, OnePersonError
+from index.machine_code import why_not
 from index.pack import verify_pack
 from index.pack_manifest import PackManifest
 from index.snapshot import current, verify_generation
@@ -49,6 +50,7 @@ def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     """
     yield _tried("disk", lambda: _disk(settings))
     yield _threads(settings)
+    yield _scan()
     found, manifest = _pack(settings, "pack")
     yield found
     yield from _stored(settings, manifest, deep=deep)
@@ -148,6 +150,14 @@ def _threads(settings: Settings) -> Finding:
     if settings.threads > usable:
         return Finding("threads", False, detail, f"set ONEPERSON_THREADS to {usable} or less")
     return Finding("threads", True, detail)
+
+
+def _scan() -> Finding:
+    """Tell what will scan the galleries; either way answers are the same."""
+    why = why_not()
+    if why:
+        return Finding("scan", True, f"by FAISS, in two to four times the time of machine code: {why}")
+    return Finding("scan", True, "by machine code made for this processor")
 
 
 def _reach(database: Database) -> Finding:

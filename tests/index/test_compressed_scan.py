@@ -74,7 +74,7 @@ def noise(count: int, dimension: int, *, seed: int) -> Vectors:
 @pytest.mark.parametrize("dimension", [64, 128, 512])
 @pytest.mark.parametrize("make", [lopsided, noise])
 def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
-    engine: None, dimension: int, make: Callable[..., Vectors]
+    dimension: int, make: Callable[..., Vectors]
 ) -> None:
     """Every reference is met by one probe exactly at the threshold, where a loss is likeliest."""
     count = 1500
@@ -91,7 +91,7 @@ def test_no_reference_at_or_above_the_threshold_falls_below_the_cut(
         assert (typical - own.min()) > 0.25 * (typical - np.median(cuts))
 
 
-def test_the_error_has_the_distribution_that_the_bound_rests_on(engine: None) -> None:
+def test_the_error_has_the_distribution_that_the_bound_rests_on() -> None:
     """w of the module's formula: mean 0 and variance 1/(D-1), with normal tails."""
     vectors = lopsided(20_000, 256, seed=3)
     scan = CompressedScan(vectors)

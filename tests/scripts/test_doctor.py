@@ -127,6 +127,16 @@ def test_too_many_threads_are_found(operator: Operator) -> None:
     assert wrong(operator).keys() == {"threads"}
 
 
+@pytest.mark.parametrize("why", ["", "the processor has no AVX2"])
+def test_what_scans_galleries_is_told(operator: Operator, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """Slower is not wrong."""
+    monkeypatch.setattr("service.examination.why_not", lambda: why)
+    told = {finding["part"]: finding for finding in json.loads(operator.types("doctor", "--json").out)}
+    assert told["scan"]["ok"]
+    assert why in told["scan"]["detail"]
+    assert told["scan"]["detail"].startswith("by FAISS" if why else "by machine code")
+
+
 def test_a_portrait_without_template_is_found(
     operator: Operator, enrolled: PortraitStore, database: Database
 ) -> None:
