@@ -95,10 +95,10 @@ def get_cases(
     response_model=CaseView,
 )
 def claim_next_case(
-    actor: CaseOfficer, session: Transaction, body: NextQuery | None = None
+    actor: CaseOfficer, session: Transaction, policy: QueueRules, body: NextQuery | None = None
 ) -> CaseView | Response:
     """Claim the most urgent case that nobody has claimed and that you may work on."""
-    case = queue.claim_next(session, body or NextQuery(), actor=actor)
+    case = queue.claim_next(session, body or NextQuery(), actor=actor, policy=policy)
     return case_view(session, case, actor=actor) if case is not None else Response(status_code=204)
 
 

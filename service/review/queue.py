@@ -93,11 +93,17 @@ def list_cases(
     )
 
 
-def claim_next(session: Session, query: NextQuery, *, actor: Actor) -> Case | None:
+def claim_next(session: Session, query: NextQuery, *, actor: Actor, policy: QueuePolicy) -> Case | None:
     """Claim the most urgent unclaimed case that this officer may work on; None when there is none.
 
     Left out are cases that officers disagreed on, except for supervisors, and cases that wait for a
     second opinion when the first one is this officer's.
+
+    Args:
+        session: A transaction.
+        query: Among which cases.
+        actor: Who wants one.
+        policy: From the settings.
 
     Raises:
         ForbiddenError: Neither an officer nor a supervisor.
@@ -105,12 +111,15 @@ def claim_next(session: Session, query: NextQuery, *, actor: Actor) -> Case | No
     actor.require_role(Role.OFFICER, Role.SUPERVISOR)
     if actor.id is None:
         raise AssertionError("unreachable: an officer has an account")
+    if query.escalated and actor.role is not Role.SUPERVISOR:
+        return None
     wanted = CaseFilter(
         within=_within(actor, query.division),
         states=sorted(frozenset(query.state) & OPEN_STATES or OPEN_STATES),
         kind=query.kind,
         transaction_type=query.transaction_type,
-        escalated=None if actor.role is Role.SUPERVISOR else False,
+        escalated=query.escalated if actor.role is Role.SUPERVISOR else False,
+        opened_before=policy.overdue_before() if query.overdue else None,
     )
     skipped: list[UUID] = []
     for _attempt in range(MOST_ATTEMPTS):

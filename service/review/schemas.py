@@ -51,14 +51,14 @@ class NextQuery(Model):
     division: Division | None = Field(
         None, description="Only this division and those below it.", examples=["530100"]
     )
+    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
+    overdue: bool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
 
 
 class QueueQuery(NextQuery):
     """Which cases an officer wants to see."""
 
     mine: bool = Field(False, description="Only cases that you have claimed.")
-    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
-    overdue: bool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
     after: Annotated[str, StringConstraints(max_length=200)] | None = Field(
         None, description="`next` of the page before."
     )

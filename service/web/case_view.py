@@ -1,7 +1,7 @@
 """What the page of a case shows, made ready for the template in the page's language."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.review.answers import CandidateView, CaseView, SearchView
@@ -9,9 +9,9 @@ from service.review.first_look import neutral_order
 from service.review.opinion import ConclusionKind
 from service.review.portraits import CasePortraits
 from service.web.case_turn import Turn
-from service.web.opinion_form import Entry, OpinionForm
+from service.web.opinion_form import Entry, IdentityEntry, OpinionForm
 from service.web.pictures import Mark, Picture, candidate_pictures, meanings, probe_picture
-from service.web.registrations import FieldRow, compared
+from service.web.registrations import FieldRow, compared, registrations_to_choose
 from service.web.words import Words
 
 
@@ -57,6 +57,7 @@ class CandidatePanel:
     Attributes:
         key: Names it in fields and anchors: the rank, or a letter while that is withheld.
         person_id: The population system's key.
+        name: As registered; empty if that is not known.
         erased: Whether the registration is no longer held.
         kinship: `twins` or `siblings` where the registrations point to it, else empty.
         gallery: Where it was found, and how large that was.
@@ -73,6 +74,7 @@ class CandidatePanel:
 
     key: str
     person_id: str
+    name: str
     erased: bool
     kinship: str
     gallery: str
@@ -93,6 +95,7 @@ class Unsent:
 
     label: str
     text: str
+    files: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ def _panel(scene: Scene, candidate: CandidateView, key: str, probe: Picture) -> 
     return CandidatePanel(
         key=key,
         person_id=candidate.person_id,
+        name=candidate.registration.name or "",
         erased=candidate.registration.erased,
         kinship=candidate.kinship or "",
         gallery=_gallery(candidate, search, words),
@@ -158,10 +162,21 @@ def unsent(case: CaseView, form: OpinionForm, words: Words) -> list[Unsent]:
                 for row in entry.given_evidence
             ]
             label = persons.get(key) or words.t("decision.manual_heading")
-            kept.append(Unsent(label, "\n".join(part for part in parts if part)))
-    if form.identity.reason:
-        kept.append(Unsent(words.t("decision.identity_heading"), form.identity.reason))
+            files = [(row.file_name, row.file_address) for row in entry.given_evidence if row.attachment]
+            kept.append(Unsent(label, _lines(parts), files))
+    labels = dict(registrations_to_choose(case, words))
+    going = [labels.get(person_id, person_id) for person_id in form.registrations_to_cancel]
+    if going:
+        kept.append(Unsent(words.t("decision.registration"), _lines(going)))
+    identity = form.identity
+    if identity != IdentityEntry():
+        named = [labels.get(identity.person_id, identity.person_id), identity.level_code, identity.reason]
+        kept.append(Unsent(words.t("decision.identity_heading"), _lines(named)))
     return kept
+
+
+def _lines(parts: Sequence[str]) -> str:
+    return "\n".join(part for part in parts if part)
 
 
 def _gallery(candidate: CandidateView, search: SearchView | None, words: Words) -> str:

@@ -34,7 +34,7 @@ Q = TypeVar("Q", bound=NextQuery)
 router = APIRouter(include_in_schema=False)
 
 FILTERS = ("state", "kind", "transaction_type", "division", "mine", "escalated", "overdue")
-CHOOSING = ("state", "kind", "transaction_type", "division")
+CHOOSING = ("state", "kind", "transaction_type", "division", "escalated", "overdue")
 """Filters that also say among which cases the next one is chosen."""
 
 NARROWING = ("kind", "transaction_type", "division")
@@ -101,12 +101,12 @@ def queue_lines(request: Request, visitor: Visitor, session: View, policy: Queue
 
 
 @router.post("/queue/next")
-def next_case(request: Request, visitor: Visitor, form: ProtectedForm) -> Response:
+def next_case(request: Request, visitor: Visitor, form: ProtectedForm, policy: QueueRules) -> Response:
     """Claim the most urgent case that this officer may work on, and open it."""
     chosen = {name: form.get(name, "").strip() for name in CHOOSING}
     query = _validated(NextQuery, chosen)
     with request.app.state.database.write() as session:
-        case = claim_next(session, query, actor=visitor.actor)
+        case = claim_next(session, query, actor=visitor.actor, policy=policy)
     if case is None:
         return RedirectResponse(f"/?{urlencode(_given(chosen) | {'none': '1'})}", status_code=303)
     return RedirectResponse(f"/cases/{case.id}?done=claimed", status_code=303)
@@ -141,6 +141,7 @@ def _shown(request: Request, chosen: dict[str, str], page: CasePage) -> dict[str
         "lines": [_line(case, words) for case in page.items],
         "counts": _counts(page, chosen),
         "filtered": bool(given),
+        "closed": chosen["state"] not in ("", *OPEN_STATES),
         "following": f"/?{following}" if following else None,
         "later_page": "after" in request.query_params,
         "first": f"/?{urlencode(given)}" if given else "/",

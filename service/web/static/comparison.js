@@ -20,7 +20,6 @@ export class Comparison {
     this.blink = new Blink(this.pair, this.tools.querySelector("[data-do=pause]"));
     this.choices = [...root.querySelectorAll(".references[data-side]")].map((list) => new Choice(this, list));
     this.pair.tabIndex = 0;
-    this.pair.setAttribute("role", "group");
     this.pair.classList.add("is-live");
     followPointer(this);
     this.#show();
@@ -76,6 +75,14 @@ export class Comparison {
     return Number(this.tools.querySelector(`[data-slider=${name}]`).value);
   }
 
+  // Darker or brighter, and the like: one step within what its slider allows.
+  step(name, by) {
+    const slider = this.tools.querySelector(`[data-slider=${name}]`);
+    const value = Number(slider.value) + by;
+    slider.value = Math.min(Number(slider.max), Math.max(Number(slider.min), value));
+    this.#slide(slider);
+  }
+
   toggle(name) {
     const button = this.tools.querySelector(`[data-toggle=${name}]`);
     const on = button.getAttribute("aria-pressed") !== "true";
@@ -84,6 +91,7 @@ export class Comparison {
     if (name === "wide") this.root.classList.toggle("is-wide", on);
     if (name === "original") {
       this.isOriginal = on;
+      this.pair.classList.toggle("is-original", on);
       this.addresses.forEach((address, side) => this.setAddress(side, address));
     }
   }

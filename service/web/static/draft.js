@@ -6,6 +6,8 @@ const EVERY_MS = 4000;
 
 let changed = false;
 let saving = null;
+let underWay = 0;
+let leaving = null;
 let sent = false;
 
 function fields(withFiles) {
@@ -27,6 +29,7 @@ async function save(withFile = "") {
       credentials: "same-origin",
       redirect: "error",
     });
+    if (answer.status === 413 && withFile) { refuseLarge(withFile); return; }
     if (answer.status !== 200 && answer.status !== 422) throw new Error(String(answer.status));
     const told = await answer.json();
     if (withFile) showFile(withFile, told);
@@ -36,6 +39,13 @@ async function save(withFile = "") {
     changed = true;
     state.textContent = state.dataset.lost;
   }
+}
+
+// It would take the whole form down with it when that is sent.
+function refuseLarge(name) {
+  form.elements[name].value = "";
+  changed = true;
+  state.textContent = state.dataset.large;
 }
 
 // The file is on the server now: its row names it, and the field for choosing one is empty again.
@@ -67,7 +77,21 @@ function showFile(name, told) {
 
 // One after the other, so that an earlier state never overwrites a later one.
 function queueSave(withFile = "") {
-  saving = (saving || Promise.resolve()).then(() => save(withFile));
+  underWay += 1;
+  saving = (saving || Promise.resolve()).then(() => save(withFile)).finally(() => { underWay -= 1; });
+}
+
+// Other buttons of the page (claim, release, language …) lead to a page that shows what was typed: they wait until that is
+// saved. If it cannot be, the officer is told, and pressing once more leaves without.
+async function saveFirst(event) {
+  if (event.target === form || event.target === leaving || event.target.method === "dialog") return;
+  if (!changed && underWay === 0) return;
+  event.preventDefault();
+  if (changed) queueSave();
+  await saving;
+  leaving = event.target;
+  if (changed) state.scrollIntoView({ block: "center" });
+  else event.target.requestSubmit(event.submitter);
 }
 
 if (form !== null && state !== null) {
@@ -76,6 +100,7 @@ if (form !== null && state !== null) {
     if (event.target.type === "file" && event.target.files.length) queueSave(event.target.name);
   });
   form.addEventListener("submit", () => { sent = true; });
+  document.addEventListener("submit", saveFirst);
   setInterval(() => { if (changed) queueSave(); }, EVERY_MS);
   document.addEventListener("visibilitychange", () => { if (document.hidden && changed) queueSave(); });
 }

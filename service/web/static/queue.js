@@ -1,4 +1,7 @@
-// Keeps the queue fresh. Without it the page has a link that does the same.
+// Keeps the queue fresh, and adds keys. Without it the page has a link that does the same.
+import { listenForKeys } from "./keys.js";
+import { keepPlace } from "./place.js";
+import { keyOfQueue } from "./queue_keys.js";
 
 const live = document.getElementById("queue-live");
 const wanted = document.getElementById("live");
@@ -8,12 +11,25 @@ const KEPT = "oneperson-queue-live";
 let tag = "";
 let waiting = null;
 
+listenForKeys(keyOfQueue);
+keepPlace();
 document.getElementById("live-tools").hidden = false;
-wanted.checked = localStorage.getItem(KEPT) !== "off";
+wanted.checked = stored() !== "off";
 wanted.addEventListener("change", () => {
-  localStorage.setItem(KEPT, wanted.checked ? "on" : "off");
+  try {
+    localStorage.setItem(KEPT, wanted.checked ? "on" : "off");
+  } catch { /* Storage is blocked: the choice holds for this page. */ }
   if (wanted.checked) look();
 });
+
+function stored() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null;
+  }
+}
+
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && wanted.checked) look();
 });
@@ -42,13 +58,14 @@ async function look() {
     const answer = await fetch(`/queue/lines${location.search}`, {
       headers: { "If-None-Match": tag, Accept: "text/html" },
       credentials: "same-origin",
-      redirect: "error",
+      redirect: "manual",
     });
     if (answer.status === 304) {
       if (waiting === null) state.textContent = "";
       return;
     }
-    if (answer.status === 401 || answer.status === 403) {
+    // A browser without a session is sent to the page for signing in; scripts see of that only that it is elsewhere.
+    if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) {
       state.textContent = state.dataset.ended;
       wanted.checked = false;
       return;

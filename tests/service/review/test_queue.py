@@ -265,16 +265,37 @@ def test_the_next_case_is_the_most_urgent_that_the_officer_may_do(database: Data
         decide(session, disputed.id, opinion=SUSPECTING, actor=actor, policy=POLICY)
         confirm(session, disputed.id, opinion=DISAGREEING, actor=colleague, policy=POLICY)
         claim(session, taken.id, actor=colleague)
-        found = claim_next(session, NextQuery(), actor=actor)
+        found = claim_next(session, NextQuery(), actor=actor, policy=POLICY_OF_QUEUE)
         assert found is not None
         assert (found.id, found.claimed_by) == (plain.id, actor.id)
-        assert claim_next(session, NextQuery(), actor=actor) is None
-        second = claim_next(session, NextQuery(state=[CaseState.AWAITING_SECOND_OFFICER]), actor=colleague)
+        assert claim_next(session, NextQuery(), actor=actor, policy=POLICY_OF_QUEUE) is None
+        awaiting = NextQuery(state=[CaseState.AWAITING_SECOND_OFFICER])
+        second = claim_next(session, awaiting, actor=colleague, policy=POLICY_OF_QUEUE)
         assert second is not None
         assert second.id == own.id
-        escalated = claim_next(session, NextQuery(), actor=chief)
+        escalated = claim_next(session, NextQuery(), actor=chief, policy=POLICY_OF_QUEUE)
         assert escalated is not None
         assert escalated.id == disputed.id
+
+
+def test_the_next_case_is_chosen_among_those_that_the_filters_show(database: Database) -> None:
+    with database.write() as session:
+        actor, colleague = officer(session), officer(session)
+        chief = officer(session, role=Role.SUPERVISOR)
+        rated(session, 1e-6)
+        late, disputed = add_case(session), add_case(session)
+        late.opened_at = now() - timedelta(days=3, minutes=1)
+        decide(session, disputed.id, opinion=SUSPECTING, actor=actor, policy=POLICY)
+        confirm(session, disputed.id, opinion=DISAGREEING, actor=colleague, policy=POLICY)
+        escalated, overdue = NextQuery(escalated=True), NextQuery(overdue=True)
+        assert claim_next(session, escalated, actor=colleague, policy=POLICY_OF_QUEUE) is None
+        found = claim_next(session, escalated, actor=chief, policy=POLICY_OF_QUEUE)
+        assert found is not None
+        assert found.id == disputed.id
+        found = claim_next(session, overdue, actor=colleague, policy=POLICY_OF_QUEUE)
+        assert found is not None
+        assert found.id == late.id
+        assert claim_next(session, overdue, actor=colleague, policy=POLICY_OF_QUEUE) is None
 
 
 def test_officers_who_ask_for_the_next_case_at_once_get_different_ones(database: Database) -> None:
@@ -289,7 +310,7 @@ def test_officers_who_ask_for_the_next_case_at_once_get_different_ones(database:
         barrier.wait(timeout=10)
         for _ in range(3):
             with database.write() as session:
-                case = claim_next(session, NextQuery(), actor=actor)
+                case = claim_next(session, NextQuery(), actor=actor, policy=POLICY_OF_QUEUE)
                 assert case is not None
                 found.append(case.id)
         return found

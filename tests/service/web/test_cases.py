@@ -92,7 +92,7 @@ def test_false_alarm_rate_is_a_sentence_with_its_interval(desk: Desk) -> None:
     assert "Extrapolated" not in page.text
     use_language(browser, "zh-CN")
     chinese = checked_page(browser.get(f"/cases/{case_id}", headers=BROWSER), "zh-CN")
-    assert "约每 2,000 次中 1 次会出现同样相似的候选人" in chinese.text
+    assert "约每 2,000 次中有 1 次会出现同样相似的候选人" in chinese.text
 
 
 def test_extrapolated_rate_is_marked(desk: Desk) -> None:

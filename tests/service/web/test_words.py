@@ -15,15 +15,15 @@ AT = datetime(2026, 3, 1, 17, 5, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("rate", "english", "chinese"),
     [
-        (0.0005, "1 of 2,000", "每 2,000 次中 1 次"),
-        (0.00123, "1 of 810", "每 810 次中 1 次"),
-        (0.0999, "1 of 10", "每 10 次中 1 次"),
-        (0.1, "10 of 100", "每 100 次中 10 次"),
-        (1.0, "100 of 100", "每 100 次中 100 次"),
-        (1.77e-5, "1 of 56,000", "每 5.6 万次中 1 次"),
-        (1e-6, "1 of 1,000,000", "每 100 万次中 1 次"),
-        (1.2e-9, "fewer than 1 of 1,000,000", "少于每 100 万次中 1 次"),
-        (0.0, "fewer than 1 of 1,000,000", "少于每 100 万次中 1 次"),
+        (0.0005, "1 of 2,000", "每 2,000 次中有 1 次"),
+        (0.00123, "1 of 810", "每 810 次中有 1 次"),
+        (0.0999, "1 of 10", "每 10 次中有 1 次"),
+        (0.1, "10 of 100", "每 100 次中有 10 次"),
+        (1.0, "100 of 100", "每 100 次中有 100 次"),
+        (1.77e-5, "1 of 56,000", "每 5.6 万次中有 1 次"),
+        (1e-6, "1 of 1,000,000", "每 100 万次中有 1 次"),
+        (1.2e-9, "fewer than 1 of 1,000,000", "每 100 万次中不到 1 次"),
+        (0.0, "fewer than 1 of 1,000,000", "每 100 万次中不到 1 次"),
     ],
 )
 def test_rates_are_said_as_shares_of_searches(rate: float, english: str, chinese: str) -> None:
@@ -37,7 +37,7 @@ def test_sentence_names_the_interval_only_as_far_as_it_was_measured() -> None:
     assert "too few persons to measure" in EN.false_alarms(0.0005, 0.0, 1.0)
     assert "fewer than 1 of 1,000,000" in EN.false_alarms(1e-9, 0.0, 1.0)
     assert "at most 1 of 910 " in EN.false_alarms(0.0, 0.0, 0.0011)
-    assert "至多每 910 次中 1 次" in ZH.false_alarms(0.0, 0.0, 0.0011)
+    assert "至多每 910 次中有 1 次" in ZH.false_alarms(0.0, 0.0, 0.0011)
 
 
 @pytest.mark.parametrize(
