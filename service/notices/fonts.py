@@ -50,8 +50,8 @@ SHAPED = (
     *((0x0590, 0x08FF), (0x0900, 0x109F), (0x1780, 0x18AF), (0x1980, 0x1AAF)),
     *((0xA840, 0xA87F), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC)),
 )
-"""Blocks of scripts, such as Arabic, Tibetan and Mongolian, whose letters join, stack or run from the right. The
-PDF writer puts glyphs in a row, which would make another word of a name. Source: Unicode 15, Blocks.txt."""
+"""Blocks of scripts, such as Arabic, Tibetan and Mongolian, whose letters join, stack or run from the right.
+The PDF writer puts glyphs in a row, which would make another word of a name. Source: Unicode, Blocks.txt."""
 
 
 @dataclass(frozen=True, slots=True)

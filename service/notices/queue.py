@@ -127,6 +127,7 @@ def claim(
     session: Session, name: str, *, limit: int, by: str, until: datetime, at: datetime
 ) -> list[Claimed]:
     """Take a lease on the deliveries that have waited longest, at most one of each lane."""
+    session.execute(select(NoticeTarget.name).where(NoticeTarget.name == name).with_for_update())
     due = session.scalars(
         _due(name, at).order_by(NoticeDelivery.next_at, NoticeDelivery.sequence).limit(limit)
     )
@@ -221,13 +222,17 @@ def _settle(session: Session, which: ColumnElement[bool], **values: object) -> b
 
 
 def queue_again(session: Session, delivery_id: int, *, give_up_at: datetime, at: datetime) -> bool:
-    """Send a delivery anew, unless a later one of its lane has been taken; tell whether it will be."""
+    """Send a delivery anew, unless a later one of its lane has been sent; tell whether it will be.
+
+    Of a later one that was sent and not confirmed, nobody knows whether the target took it.
+    """
+    _lock_target_of(session, delivery_id)
     later = aliased(NoticeDelivery)
     overtaken = exists().where(
         later.target == NoticeDelivery.target,
         later.lane == NoticeDelivery.lane,
         later.sequence > NoticeDelivery.sequence,
-        later.state == DeliveryState.DELIVERED,
+        later.last_attempt_at.is_not(None),
     )
     which = and_(NoticeDelivery.id == delivery_id, NoticeDelivery.state != DeliveryState.WAITING, ~overtaken)
     return _settle(
@@ -239,6 +244,12 @@ def queue_again(session: Session, delivery_id: int, *, give_up_at: datetime, at:
         give_up_at=give_up_at,
         settled_at=None,
     )
+
+
+def _lock_target_of(session: Session, delivery_id: int) -> None:
+    """Let nobody claim from the target's queue until the transaction ends, lest an older one come behind."""
+    target = select(NoticeDelivery.target).where(NoticeDelivery.id == delivery_id).scalar_subquery()
+    session.execute(select(NoticeTarget.name).where(NoticeTarget.name == target).with_for_update())
 
 
 def release(session: Session, delivery_id: int, *, at: datetime) -> bool:

@@ -66,24 +66,32 @@ class EvidenceFiles:
         self._database = database
         self._store = store
 
-    def attach(self, case_id: UUID, new: NewFile, *, actor: Actor) -> Attachment:
+    def attach(
+        self, case_id: UUID, new: NewFile, *, actor: Actor, whatever_state: bool = False
+    ) -> Attachment:
         """Keep a file for a piece of evidence that the officer will name in an opinion.
+
+        Args:
+            case_id: The case.
+            new: The file.
+            actor: The officer.
+            whatever_state: Keep it, like a draft, also when the case was closed meanwhile.
 
         Raises:
             ForbiddenError: Neither an officer nor a supervisor.
             NotFoundError: No such case in the officer's division.
-            CaseStateError: The case is closed.
+            CaseStateError: The case is closed, and the file is wanted for an open one.
             InvalidRequestError: Empty, too long, of a kind that is not allowed, or one too many.
             StorageUnavailableError: The store cannot be written.
         """
         kind = _checked(new)
         with self._database.read() as session:
-            _require_room(session, case_id, actor=actor)
+            _require_room(session, case_id, actor=actor, whatever_state=whatever_state)
         stored = _row(case_id, new, kind, actor=actor)
         stored.location = location = self._store.put(new.data, owner=owner_of_file(stored.id))
         try:
             with self._database.write() as session:
-                _require_room(session, case_id, actor=actor)
+                _require_room(session, case_id, actor=actor, whatever_state=whatever_state)
                 session.add(stored)
                 session.flush()
                 _record(session, AuditKind.EVIDENCE_ADDED, stored, actor=actor)
@@ -222,8 +230,10 @@ def _refused(key: str, **values: object) -> InvalidRequestError:
     return InvalidRequestError.told(Refusal(key, values, "content"))
 
 
-def _require_room(session: Session, case_id: UUID, *, actor: Actor) -> None:
-    require_open(visible_case(session, case_id, actor=actor))
+def _require_room(session: Session, case_id: UUID, *, actor: Actor, whatever_state: bool) -> None:
+    case = visible_case(session, case_id, actor=actor)
+    if not whatever_state:
+        require_open(case)
     own = select(func.count()).where(Attachment.case_id == case_id, Attachment.officer_id == actor.id)
     if (session.scalar(own) or 0) >= MOST_FILES:
         raise _refused("files-many", limit=MOST_FILES)

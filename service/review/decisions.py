@@ -101,8 +101,10 @@ def confirm(
 
 
 def facts_of(session: Session, case: Case) -> CaseFacts:
-    """Return what the rules need to know of a case as it stands now."""
-    held = repository.persons_by_key(session, [candidate.person_key for candidate in case.candidates])
+    """Return what the rules need to know of a case; its registrations stay as they are until the end."""
+    subject = [case.subject_person_id] if case.subject_person_id is not None else []
+    keys = [candidate.person_key for candidate in case.candidates]
+    held = {person.key for person in repository.persons_kept(session, keys, subject)}
     return CaseFacts(
         subject=case.subject_person_id,
         candidates=frozenset(candidate.person_id for candidate in case.candidates),

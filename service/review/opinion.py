@@ -5,6 +5,11 @@ from enum import StrEnum
 from uuid import UUID
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether a text says nothing: no letter, no digit, be it empty, invisible or punctuation alone."""
+    return not any(character.isalnum() for character in text)
+
+
 class CaseKind(StrEnum):
     """Where a case comes from."""
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from service.tables import Case, Check, Decision, Officer, Person, Portrait
@@ -78,6 +78,22 @@ def persons_by_key(session: Session, keys: Collection[int]) -> dict[int, Person]
     """Find the registrations that still exist, by our key."""
     found = session.scalars(select(Person).where(Person.key.in_(keys)))
     return {person.key: person for person in found}
+
+
+def persons_kept(session: Session, keys: Collection[int], person_ids: Collection[str]) -> Sequence[Person]:
+    """Find registrations that still exist, by our key or by theirs, and keep them as they are until the end.
+
+    Who changes or erases one meanwhile waits, and so finds the notices that this transaction issues about it.
+    The order is that in which batches of registrations lock them.
+    """
+    query = (
+        select(Person)
+        .where(or_(Person.key.in_(keys), Person.person_id.in_(person_ids)))
+        .order_by(Person.person_id)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(query).all()
 
 
 def person_by_id(session: Session, person_id: str) -> Person | None:

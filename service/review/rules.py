@@ -15,6 +15,7 @@ from service.review.opinion import (
     Evidence,
     IdentityEstablished,
     Opinion,
+    is_blank,
 )
 
 
@@ -182,11 +183,11 @@ def _check_grounds(opinion: Opinion, facts: CaseFacts, codes: CodeRules) -> None
 
 
 def _check_text(field: str, reason: str, evidence: Sequence[Evidence], codes: CodeRules) -> None:
-    if not reason.strip():
+    if is_blank(reason):
         raise _invalid(f"{field}.reason", "reason-blank")
     if any(e.kind not in codes.evidence_kinds for e in evidence):
         raise _invalid(f"{field}.evidence", "evidence-kind", kinds=", ".join(codes.evidence_kinds))
-    if any(not e.reference.strip() for e in evidence):
+    if any(is_blank(e.reference) for e in evidence):
         raise _invalid(f"{field}.evidence", "evidence-reference")
 
 
@@ -216,7 +217,7 @@ def _check_identity(
         raise _invalid("identity_established.person_id", "identity-cancelled")
     if identity.level_code in codes.flagged_codes:
         raise _invalid("identity_established.level_code", "identity-in-doubt")
-    if not identity.reason.strip():
+    if is_blank(identity.reason):
         raise _invalid("identity_established.reason", "reason-blank")
     if outcome_of(opinion) is CaseState.UNDETERMINED:
         raise _invalid("identity_established", "identity-undetermined")

@@ -36,7 +36,7 @@ from service.web.case_turn import Turn, turn_of
 from service.web.case_view import Look, Scene, labels_of, panels, unsent
 from service.web.drafting import named_files
 from service.web.history import history_of, notice_lines
-from service.web.opinion_form import EVIDENCE_ROWS, MANUAL, NONE, OpinionForm, read_form
+from service.web.opinion_form import EVIDENCE_ROWS, MANUAL, NONE, OpinionForm, erased_of, read_form
 from service.web.pictures import probe_picture, subject_pictures
 from service.web.registrations import registration_rows, registrations_to_choose
 from service.web.rendering import render, words_of
@@ -236,7 +236,7 @@ def _content(scene: Scene, events: Sequence[CaseEvent]) -> dict[str, object]:
         "unsent": [] if offered else unsent(case, form, words),
         "history": history_of(case, events, labels_of(case, scene.look), words),
         "notices": notice_lines(case.notices, words),
-        "erased": " ".join(str(one.rank) for one in case.candidates if one.registration.erased),
+        "erased": " ".join(sorted(erased_of(case))),
     }
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.auth.service import Actor
 from service.auth.sessions import SignedIn
-from service.errors import CaseStateError, InvalidRequestError, ServiceError
+from service.errors import InvalidRequestError, ServiceError
 from service.review.access import visible_case
 from service.review.attachments import NewFile, own_files
 from service.review.drafts import drop_draft, save_draft
@@ -56,9 +56,9 @@ def keep(request: Request, visitor: SignedIn, case_id: UUID, post: OpinionPost) 
         if name.startswith(UPLOAD):
             row = name.removeprefix(UPLOAD)
             try:
-                attached = files.attach(case_id, file, actor=visitor.actor)
+                attached = files.attach(case_id, file, actor=visitor.actor, whatever_state=True)
                 fields[FILE + row] = str(attached.id)
-            except (InvalidRequestError, CaseStateError) as error:
+            except InvalidRequestError as error:
                 faults[f"evidence-{row.rpartition('-')[0]}"] = _why(error, file, words)
     with request.app.state.database.write() as session:
         save_draft(session, case_id, fields=fields_of(fields), actor=visitor.actor)

@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.review.answers import CaseView
-from service.review.opinion import ConclusionKind
+from service.review.opinion import ConclusionKind, is_blank
 
 EVIDENCE_ROWS = 3
 """Pieces of evidence that a form without script can take for one conclusion."""
 
 MANUAL = "manual"
 """Stands in field names where the rank of a candidate would."""
+
+SUBJECT = "subject"
+"""Stands for the subject where candidates go by their rank."""
 
 NONE = "none"
 """Chosen where no registration is to be cancelled."""
@@ -91,7 +94,7 @@ class OpinionForm:
         registrations_to_cancel: Those chosen.
         identity: An established identity.
         revision: The revision of the case that the officer saw.
-        erased: Ranks of the candidates whose registration was gone when the officer read the page.
+        erased: What `erased_of` named when the officer read the page.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -142,13 +145,14 @@ def fields_of(form: Mapping[str, str]) -> dict[str, str]:
 
 
 def erased_meanwhile(form: OpinionForm, case: CaseView) -> bool:
-    """Tell whether the registration of a candidate went after the officer had read the page."""
-    if form.erased is None:
-        return False
-    return any(
-        candidate.registration.erased and str(candidate.rank) not in form.erased
-        for candidate in case.candidates
-    )
+    """Tell whether a registration of the case went after the officer had read the page."""
+    return form.erased is not None and not erased_of(case) <= form.erased
+
+
+def erased_of(case: CaseView) -> set[str]:
+    """Name the registrations that are not held any more: candidates' by rank, the subject's by a word."""
+    gone = {str(candidate.rank) for candidate in case.candidates if candidate.registration.erased}
+    return gone | ({SUBJECT} if case.subject is not None and case.subject.erased else set())
 
 
 def with_files(form: OpinionForm, files: Mapping[str, tuple[str, str]]) -> OpinionForm:
@@ -217,7 +221,7 @@ def faults_of(form: OpinionForm, case: CaseView, *, required: Collection[str]) -
         faults["registration"] = fault
     if form.identity != IdentityEntry():
         identity = form.identity
-        if not (identity.person_id and identity.level_code and identity.reason):
+        if not (identity.person_id and identity.level_code) or is_blank(identity.reason):
             faults["identity"] = "fault.identity_incomplete"
     return faults
 
@@ -247,9 +251,9 @@ def _entry_faults(entry: Entry, *, required: bool, manual: bool) -> Iterator[tup
         return
     if not entry.conclusion:
         yield "conclusion", "fault.conclusion_missing"
-    if not entry.reason:
+    if is_blank(entry.reason):
         yield "reason", "fault.reason_missing"
-    if any(not row.kind or not row.reference for row in entry.given_evidence):
+    if any(not row.kind or is_blank(row.reference) for row in entry.given_evidence):
         yield "evidence", "fault.evidence_incomplete"
     elif not entry.given_evidence and entry.conclusion == ConclusionKind.SAME_PERSON:
         yield "evidence", "fault.evidence_missing"

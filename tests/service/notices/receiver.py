@@ -15,6 +15,8 @@ from pathlib import Path
 
 FAILURES = ("status", "busy", "broken", "cut", "lost")
 FAILING_SHARE = 0.9
+WORKING_S = 0.005
+"""Seconds that it works on a notice: a second request for the same one in that time is noticed."""
 
 
 class Receiver(ThreadingHTTPServer):
@@ -57,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
             event=event, way=way, taken=taken, alone=alone, path=self.path,
             headers=dict(self.headers.items()), body=body.decode(),
         )  # fmt: skip
-        with self.server.lock:
+        time.sleep(WORKING_S)
+        with self.server.lock:  # Before the answer: behind it the sender may come again.
             self.server.in_flight.discard(event)
         getattr(self, f"answer_{way}")()
 

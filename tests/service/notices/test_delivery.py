@@ -260,6 +260,27 @@ def test_a_dead_letter_holds_its_transaction_until_it_is_released(
         assert (kinds.count("notice-delivery-failed"), kinds.count("notice-delivered")) == (2, 2)
 
 
+def test_nothing_is_sent_again_behind_a_later_one_that_may_have_been_taken(
+    database: Database, tmp_path: Path
+) -> None:
+    first, _second = issue_one(database, "T-1"), issue_one(database, "T-1")
+    hopeless, later = DeliveryPolicy(timeout_s=1.0, give_up_after=timedelta(0)), timedelta(days=1)
+    delivery_to("http://127.0.0.1:9/", database, policy=hopeless).turn()
+    with database.write() as session:
+        (dead,) = queue.deliveries_of(session, [first.sequence])
+        assert queue.release(session, dead.id, at=now())
+        session.execute(update(NoticeDelivery).values(give_up_at=now() + later))
+    with receiver(tmp_path, "hang") as silent:  # It may do what the second notice says before it answers.
+        sending = threading.Thread(target=delivery_to(silent.url, database, policy=BRIEF).turn)
+        sending.start()
+        until(lambda: bool(silent.received()), within_s=15, step=lambda: False)
+        with database.write() as session:
+            assert not queue.queue_again(session, dead.id, give_up_at=now() + later, at=now())
+        sending.join(15)
+    with database.write() as session:
+        assert not queue.queue_again(session, dead.id, give_up_at=now() + later, at=now())
+
+
 @pytest.mark.parametrize("database_address", ["sqlite"], indirect=True)
 def test_a_target_gets_only_what_is_meant_for_it_and_nothing_that_is_long_done(
     database: Database, good: ReceiverProcess

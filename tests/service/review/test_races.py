@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from service.auth.service import Actor, Role
 from service.database import Database
 from service.errors import CheckSettledError, ServiceError
+from service.notices.service import RegistrationChange, answered_by_registrations
+from service.persons.repository import persons_for_update
 from service.review.decisions import confirm, decide
 from service.review.service import claim, reopen, withdraw_case
 from service.tables import AuditEvent, Case, Decision, Notice
@@ -173,6 +175,22 @@ def test_a_withdrawal_and_a_decision_at_once_are_settled(database: Database) -> 
                 ("cleared", [CheckSettledError.code, "done"]),
             ]
             assert len(case.decisions) == (0 if case.state == "withdrawn" else 1)
+
+
+def test_an_erasure_behind_a_confirmation_finds_the_request_that_it_answers(database: Database) -> None:
+    case_id, (one, _) = prepared(database, suspected=True)
+
+    def erase(session: Session) -> None:
+        session.delete(persons_for_update(session, ["P-first"])["P-first"])
+        session.flush()
+        gone = RegistrationChange("P-first", level_code=None, codes_changed=True)
+        answered_by_registrations(session, [gone], actor=one)
+
+    concluding = partial(confirm, case_id=case_id, opinion=AGREEING, actor=one, policy=POLICY)
+    assert behind(database, concluding, erase) == ["done", "done"]
+    with database.read() as session:
+        asked = session.scalars(select(Notice).where(Notice.kind == "cancel_request")).one()
+        assert asked.acknowledged_via == "registration"
 
 
 def test_a_withdrawal_does_not_mind_a_claim(database: Database) -> None:

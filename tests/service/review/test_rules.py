@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,16 @@ def test_same_person_needs_evidence_beyond_the_face() -> None:
     given = opinion(same("P-first", evidence=()), different("P-second"), cancel="P-first")
     with pytest.raises(EvidenceMissingError):
         check_first(given, FACTS, CODES)
+
+
+@pytest.mark.parametrize("nothing", ["", "　", "\u200b\u2060", "\ufeff", "……"])
+def test_what_nobody_can_see_is_neither_a_reason_nor_evidence(nothing: str) -> None:
+    unseen = (Evidence("visit", nothing),)
+    blank = replace(different("P-first"), reason=nothing)
+    for one in (same("P-first", evidence=unseen), blank):
+        for check in (check_first, partial(check_second, to_confirm=frozenset({"P-first"}))):
+            with pytest.raises(InvalidRequestError):
+                check(opinion(one, different("P-second"), cancel="P-first"), FACTS, CODES)
 
 
 def test_the_second_officer_needs_evidence_of_their_own() -> None:

@@ -123,6 +123,28 @@ def test_what_was_typed_is_kept_as_a_draft_when_a_colleague_was_faster(desk: Des
     assert (back["reason-1"], len(back["evidence-file-1-1"])) == (SAME["reason_1"], 36)
 
 
+@pytest.mark.parametrize("gone", ["withdrawn", "claimed"])
+def test_all_that_a_case_takes_no_more_is_shown_with_its_files(desk: Desk, gone: str) -> None:
+    case_id, zhang, wang = desk.case(), desk.browser("zhang"), desk.browser("wang")
+    stale = desk.read(wang, f"/cases/{case_id}")
+    if gone == "claimed":
+        submit(zhang, desk.read(zhang, f"/cases/{case_id}"), "/claim")
+    else:
+        check = stored(desk, case_id).check_id
+        assert desk.client.post(f"/v1/checks/{check}/withdraw", headers=desk.headers).is_success
+    identity = {"identity_person": "S-1", "identity_level": "10", "identity_reason": "DNA of both parents"}
+    answer = press(wang, stale, "/decision", SAME | identity, FILE)
+    assert answer.status_code == 409
+    for page in (checked_page(answer, "en"), desk.read(wang, f"/cases/{case_id}")):
+        for told in (*SAME.values(), *identity.values(), "出生证明.pdf"):
+            if told not in {"same_person", "document", "S-1"}:
+                assert told in page.text, told
+        link = next(
+            one.attributes["href"] for one in page.all("a") if "/attachments/" in one.attributes["href"]
+        )
+        assert wang.get(link).content == PDF
+
+
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_an_appeal_is_recorded_dismissed_or_taken_up(desk: Desk, language: str) -> None:
     case_id, zhang, chen = desk.case(), desk.browser("zhang"), desk.browser("chen", role="supervisor")

@@ -211,6 +211,18 @@ def test_a_candidate_erased_meanwhile_is_told_before_the_opinion_is_taken(desk: 
     assert "erased after the comparison" in checked_page(answer, "en").text
 
 
+def test_a_subject_erased_meanwhile_is_told_before_the_opinion_is_taken(desk: Desk) -> None:
+    case_id, zhang = desk.case(), desk.browser("zhang")
+    stale = desk.read(zhang, f"/cases/{case_id}")
+    assert desk.client.delete("/v1/persons/S-1", headers=desk.headers).is_success
+    answer = submit(zhang, stale, "/decision", **DIFFERENT)
+    assert answer.status_code == 409
+    again = checked_page(answer, "en")
+    assert "of the subject was cancelled or erased after you opened the page" in again.text
+    assert again.form("/decision").fields["reason-1"] == "Met both in person."
+    assert submit(zhang, again, "/decision").status_code == 200
+
+
 def test_first_officer_cannot_confirm_their_own_opinion(desk: Desk) -> None:
     case_id, zhang, wang = desk.case(), desk.browser("zhang"), desk.browser("wang")
     send(desk, zhang, case_id, "/decision", SAME, 200)
