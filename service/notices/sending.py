@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -26,6 +26,10 @@ OUTCOMES = ("redirect", "timeout", "connection", "tls", "name", "address", "not-
 """Codes of outcomes other than `http-<status>`."""
 
 Address = IPv4Address | IPv6Address
+
+EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+"""Networks whose addresses end with one of version 4, to which they lead: through a translator, and as it was
+written once. Source: RFC 6052, section 2.1; RFC 4291, section 2.5.5.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +154,26 @@ async def checked_address(host: str, port: int, private: Sequence[Network]) -> A
 
 
 def _may_be_called(address: Address, private: Sequence[Network]) -> bool:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    plain = mapped or address
-    if any(plain.version == network.version and plain in network for network in private):
+    plain = _reached(address)
+    if any(
+        one in network for network in private for one in (address, plain) if one.version == network.version
+    ):
         return True
-    return plain.is_global and not plain.is_multicast
+    return _is_public(plain)
+
+
+def _reached(address: Address) -> Address:
+    """Return the address of version 4 to which one of version 6 leads, or the address itself."""
+    if not isinstance(address, IPv6Address) or address.is_loopback or address.is_unspecified:
+        return address
+    if any(address in network for network in EMBEDDING):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_public(address: Address) -> bool:
+    site = isinstance(address, IPv6Address) and address.is_site_local
+    return address.is_global and not address.is_multicast and not site
 
 
 def _judged(answer: httpx.Response) -> Outcome:

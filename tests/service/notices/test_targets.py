@@ -1,11 +1,14 @@
-"""Which targets are taken from the operator's file, and which are refused at the start."""
+"""Which targets are taken from the file, which are refused at the start, and where they may lead."""
 
+import asyncio
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from service.errors import SettingsError
+from service.notices.sending import AddressRefusedError, checked_address
 from service.notices.targets import allow_list, load_targets, origin_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -89,3 +92,41 @@ def test_origins_have_one_spelling() -> None:
         allow_list({"https://population.example/path"}, set())
     with pytest.raises(SettingsError, match="not a network"):
         allow_list(set(), {"10.0.0.1/8"})
+
+
+@pytest.mark.parametrize(
+    ("address", "called"),
+    [
+        *(
+            ("8.8.8.8", True),
+            ("2001:4860:4860::8888", True),
+            ("::ffff:8.8.8.8", True),
+            ("64:ff9b::808:808", True),
+        ),
+        *(("127.0.0.1", False), ("10.0.0.1", False), ("169.254.169.254", False), ("0.0.0.0", False)),
+        *(("::1", False), ("::", False), ("fe80::1", False), ("fc00::1", False), ("fec0::1", False)),
+        *(
+            ("::ffff:10.0.0.1", False),
+            ("64:ff9b::a00:1", False),
+            ("2002:a00:1::", False),
+            ("::10.0.0.1", False),
+        ),
+        *(
+            ("10.20.30.4", True),
+            ("::ffff:10.20.30.4", True),
+            ("64:ff9b::a14:1e04", True),
+            ("fd00:5::1", True),
+        ),
+        *(("224.0.0.1", False), ("ff02::1", False), ("10.20.31.4", False), ("fd00:6::1", False)),
+    ],
+)
+def test_an_address_is_called_only_if_it_leads_to_the_public_or_to_a_listed_network(
+    address: str, called: bool
+) -> None:
+    listed = allow_list((), ("10.20.30.0/24", "fd00:5::/32")).private
+    asked = checked_address(address, 443, listed)
+    if called:
+        assert str(asyncio.run(asked)) == str(ip_address(address))
+    else:
+        with pytest.raises(AddressRefusedError):
+            asyncio.run(asked)
