@@ -113,6 +113,7 @@ POLICY: dict[str, Rule] = {
     "POST /notices/{notice_id:uuid}/deliveries/{delivery_id:int}/release": pages(*SENDER_ROLES).divided(),
     # The register of doubtful persons.
     "GET /register": pages(*CASE_ROLES),
+    "POST /register": pages(*CASE_ROLES),
     "POST /register/export": pages(*CASE_ROLES),
     "GET /register/{person_id}": pages(*CASE_ROLES).divided(),
     "POST /register/{person_id}/number": pages(*CASE_ROLES).divided(),

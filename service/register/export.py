@@ -1,9 +1,13 @@
 """The register as a workbook, written row by row so that it needs the memory of one row."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 
 import xlsxwriter
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from service.auth.service import Actor
 from service.codes import Codes, Term
@@ -39,7 +43,21 @@ MOST_ROWS = 1_000_000
 """Rows of one sheet; the format ends at 1,048,576 (ECMA-376, also Excel's limit)."""
 
 WIDTHS = {"person_id": 20, "name": 16, "citizen_id_number": 21, "division": 16, "last_check_at": 17}
-WIDTH = 12
+WIDTH = 13
+HEAD_HEIGHT = 32
+"""Points: two lines, for some of the English heads are longer than their columns."""
+
+FIRST_YEAR = 1900
+"""With which the days of a workbook begin (ECMA-376, part 1, 18.17.4.1)."""
+
+Cell = str | int | date | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Styles:
+    head: Format
+    day: Format
+    moment: Format
 
 
 def write_register(
@@ -70,27 +88,48 @@ def write_register(
     options = {"constant_memory": True, "tmpdir": str(path.parent), "strings_to_formulas": False}
     written = 0
     with xlsxwriter.Workbook(path, options) as book:
-        head = book.add_format({"bold": True, "bg_color": "#1D3F63", "font_color": "#FFFFFF", "border": 1})
-        sheet, at = None, 0
+        styles = _styles(book)
+        sheet, at = _new_sheet(book, styles, language), 1
         for line in _lines(database, query, actor=actor):
-            if sheet is None or at > MOST_ROWS:
-                sheet, at = _new_sheet(book, head, language), 1
+            if at > MOST_ROWS:
+                _end_sheet(sheet, at)
+                sheet, at = _new_sheet(book, styles, language), 1
             for column, value in enumerate(_cells(line, codes, language)):
-                if isinstance(value, int):
-                    sheet.write_number(at, column, value)
-                else:  # As a string: a name that begins with = is a name, never a formula.
-                    sheet.write_string(at, column, value)
+                _write(sheet, at, column, value, styles)
             at, written = at + 1, written + 1
-        if sheet is None:
-            _new_sheet(book, head, language)
+        _end_sheet(sheet, at)
     return written
+
+
+def _styles(book: xlsxwriter.Workbook) -> _Styles:
+    head = {"bold": True, "bg_color": "#1D3F63", "font_color": "#FFFFFF", "border": 1}
+    return _Styles(
+        head=book.add_format(head | {"text_wrap": True, "valign": "vcenter"}),
+        day=book.add_format({"num_format": "yyyy-mm-dd", "align": "left"}),
+        moment=book.add_format({"num_format": "yyyy-mm-dd hh:mm", "align": "left"}),
+    )
+
+
+def _write(sheet: Worksheet, row: int, column: int, value: Cell, styles: _Styles) -> None:
+    """Write one cell as what it is, so that days can be sorted and filtered; what is unknown stays empty."""
+    if value is None or value == "":
+        return
+    if isinstance(value, int):
+        sheet.write_number(row, column, value)
+    elif isinstance(value, str):  # As a string: a name that begins with = is a name, never a formula.
+        sheet.write_string(row, column, value)
+    elif value.year < FIRST_YEAR:
+        sheet.write_string(row, column, value.isoformat())
+    else:
+        style = styles.moment if isinstance(value, datetime) else styles.day
+        sheet.write_datetime(row, column, value, style)
 
 
 def _lines(database: Database, query: RegisterQuery, *, actor: Actor) -> Iterator[RegisterLine]:
     after = query.after
     with database.read() as session:
         while True:
-            asked = RegisterQuery(query.state, query.division, query.overdue, after, BATCH)
+            asked = replace(query, after=after, limit=BATCH)
             page = lines_after(session, asked, actor=actor)
             yield from page.lines
             session.expunge_all()
@@ -99,10 +138,9 @@ def _lines(database: Database, query: RegisterQuery, *, actor: Actor) -> Iterato
                 return
 
 
-def _new_sheet(
-    book: xlsxwriter.Workbook, head: xlsxwriter.format.Format, language: str
-) -> xlsxwriter.worksheet.Worksheet:
-    sheet = book.add_worksheet()
+def _new_sheet(book: xlsxwriter.Workbook, styles: _Styles, language: str) -> Worksheet:
+    name, sheets = translate(language, "register.title"), len(book.worksheets())
+    sheet = book.add_worksheet(f"{name} {sheets + 1}" if sheets else name)
     for column, name in enumerate(COLUMNS):
         sheet.set_column(column, column, WIDTHS.get(name, WIDTH))
     sheet.freeze_panes(1, 1)
@@ -111,35 +149,43 @@ def _new_sheet(
     sheet.fit_to_pages(1, 0)
     sheet.repeat_rows(0)
     sheet.set_footer("&R&P / &N")
+    sheet.set_row(0, HEAD_HEIGHT)
     for column, name in enumerate(COLUMNS):
-        sheet.write_string(0, column, translate(language, f"register_column.{name}"), head)
+        sheet.write_string(0, column, translate(language, f"register_column.{name}"), styles.head)
     return sheet
 
 
-def _cells(line: RegisterLine, codes: Codes, language: str) -> Iterator[str | int]:
+def _end_sheet(sheet: Worksheet, rows: int) -> None:
+    sheet.autofilter(0, 0, rows - 1, len(COLUMNS) - 1)
+
+
+def _cells(line: RegisterLine, codes: Codes, language: str) -> Iterator[Cell]:
     def word(table: Mapping[str, Term], code: str | None) -> str:
         term = table.get(code or "")
         return (code or "") if term is None else term.word(language)
 
-    def day(moment: object) -> str:
-        return "" if moment is None else str(moment)
+    def there(moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment.astimezone(BEIJING).replace(tzinfo=None)
+
+    def day(moment: datetime | None) -> date | None:
+        return None if moment is None else moment.astimezone(BEIJING).date()
 
     tally = line.tally
     yield line.person_id
     yield line.name or ""
     yield word(codes.sexes, line.sex)
-    yield day(line.birth_date)
+    yield line.birth_date
     yield line.citizen_id_number_masked or ""
     yield word(codes.categories, line.category)
     yield line.division_code
     yield word(codes.divisions, f"{line.division_code[:4]}00" if line.division_code else None)
     yield translate(language, f"register_state.{line.state}")
-    yield day(line.flagged_at.astimezone(BEIJING).date())
-    yield day(line.left_at.astimezone(BEIJING).date()) if line.left_at is not None else ""
+    yield day(line.flagged_at)
+    yield day(line.left_at)
     yield tally.checks
-    yield f"{tally.last_check_at.astimezone(BEIJING):%Y-%m-%d %H:%M}" if tally.last_check_at else ""
+    yield there(tally.last_check_at)
     yield translate(language, f"outcome.{tally.last_outcome}") if tally.last_outcome else ""
     yield tally.visits
-    yield day(line.visited_on)
-    yield day(line.next_visit_on)
+    yield line.visited_on
+    yield line.next_visit_on
     yield tally.notices

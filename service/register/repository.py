@@ -33,13 +33,17 @@ class RegisterFilter:
         within: Beginning of the division code; empty for all.
         left_as: Only those whose flag ended so; empty for those whose flag stands; None for all.
         case_states: Only those with a case in one of these states.
+        no_case_states: Without those who have a case in one of these states.
         overdue_on: Only those whose next visit was due before this day.
+        sought: Only those with this key, citizen number or beginning of the name; empty for all.
     """
 
     within: str
     left_as: str | None = ""
     case_states: Collection[str] = ()
+    no_case_states: Collection[str] = ()
     overdue_on: date | None = None
+    sought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,13 @@ def register_page(
 
 def count_lines(session: Session, wanted: RegisterFilter) -> int:
     """Count the lines that match."""
-    return session.scalar(select(func.count()).select_from(RegisterEntry).where(*_conditions(wanted))) or 0
+    query = (
+        select(func.count())
+        .select_from(RegisterEntry)
+        .outerjoin(Person, Person.person_id == RegisterEntry.person_id)
+        .where(*_conditions(wanted))
+    )
+    return session.scalar(query) or 0
 
 
 def _conditions(wanted: RegisterFilter) -> list[ColumnElement[bool]]:
@@ -167,6 +177,10 @@ def _conditions(wanted: RegisterFilter) -> list[ColumnElement[bool]]:
         conditions.append(RegisterEntry.next_visit_on < wanted.overdue_on)
     if wanted.case_states:
         conditions.append(RegisterEntry.person_id.in_(_persons_in_cases(wanted.case_states)))
+    if wanted.no_case_states:
+        conditions += _in_no_case(wanted.no_case_states)
+    if wanted.sought:
+        conditions.append(_sought(wanted.sought))
     return conditions
 
 
@@ -181,6 +195,28 @@ def _persons_in_cases(states: Collection[str]) -> CompoundSelect[Any]:
         .where(Case.state.in_(states))
     )
     return subjects.union(candidates)
+
+
+def _in_no_case(states: Collection[str]) -> list[ColumnElement[bool]]:
+    """Whoever is neither the subject nor a candidate of such a case; asked line by line, for most are not."""
+    subjects = select(Case.id).where(
+        Case.subject_person_id == RegisterEntry.person_id, Case.state.in_(states)
+    )
+    candidates = (
+        select(CaseCandidate.case_id)
+        .join(Case, Case.id == CaseCandidate.case_id)
+        .where(CaseCandidate.person_id == RegisterEntry.person_id, Case.state.in_(states))
+    )
+    return [~subjects.exists(), ~candidates.exists()]
+
+
+def _sought(text: str) -> ColumnElement[bool]:
+    """Whoever is meant: keys and citizen numbers have digits and are compared whole, names have none."""
+    is_key = RegisterEntry.person_id == text
+    if any(character.isdigit() for character in text):
+        has_number = select(Person.person_id).where(Person.citizen_id_number == text.upper())
+        return or_(is_key, RegisterEntry.person_id.in_(has_number))
+    return or_(is_key, Person.name.startswith(text, autoescape=True))
 
 
 def tallies(session: Session, person_ids: Sequence[str]) -> dict[str, Tally]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -36,6 +37,16 @@ class RegisterState(StrEnum):
 
 LEFT = (RegisterState.CANCELLED, RegisterState.ESTABLISHED, RegisterState.OTHER)
 
+NO_STATES: frozenset[CaseState] = frozenset()
+CONFIRMED = frozenset({CaseState.DUPLICATE_CONFIRMED})
+
+IN_CASES: dict[RegisterState | None, tuple[frozenset[CaseState], frozenset[CaseState]]] = {
+    RegisterState.DUPLICATE_CONFIRMED: (CONFIRMED, NO_STATES),
+    RegisterState.OPEN_CASE: (OPEN_STATES, CONFIRMED),
+    RegisterState.FLAGGED: (NO_STATES, OPEN_STATES | CONFIRMED),
+}
+"""States of cases that a person who stands so has, and has not."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterQuery:
@@ -45,6 +56,7 @@ class RegisterQuery:
         state: Only persons who stand so; None for everybody whose flag stands.
         division: Beginning of a division code, within the officer's own.
         overdue: Only those whose next visit is overdue.
+        sought: Only those with this key, citizen number or beginning of the name, flagged or not any more.
         after: Place behind which the page begins.
         limit: Lines of the page.
     """
@@ -52,6 +64,7 @@ class RegisterQuery:
     state: RegisterState | None = None
     division: str | None = None
     overdue: bool = False
+    sought: str = ""
     after: tuple[str, str] | None = None
     limit: int = 50
 
@@ -95,7 +108,10 @@ class RecordedVisit:
 
 @dataclass(frozen=True, slots=True)
 class PersonFile:
-    """All that the register holds of one person; never a portrait."""
+    """All that the register holds of one person; never a portrait.
+
+    `own_cases` are those of `cases` that the officer may open: a person's cases can lie with any division.
+    """
 
     line: RegisterLine
     ethnicity: str | None
@@ -103,6 +119,7 @@ class PersonFile:
     events: Sequence[PersonFlagEvent]
     checks: Sequence[Check]
     cases: Sequence[Case]
+    own_cases: frozenset[UUID]
     notices: Sequence[Notice]
     visits: list[RecordedVisit]
 
@@ -129,8 +146,23 @@ def list_register(session: Session, query: RegisterQuery, *, actor: Actor) -> Re
     found = lines_after(session, query, actor=actor)
     names = {"state": query.state, "division": query.division, "overdue": query.overdue or None}
     chosen = {name: str(value) for name, value in names.items() if value is not None}
-    record(session, AuditKind.REGISTER_VIEWED, actor=actor, lines=len(found.lines), **chosen)
+    subject = None
+    if query.sought:  # Of what was typed nothing is kept, for it may be a name or a citizen number.
+        chosen["sought"] = "yes"
+        subject = f"person:{found.lines[0].person_id}" if len(found.lines) == 1 else None
+    record(session, AuditKind.REGISTER_VIEWED, actor=actor, subject=subject, lines=len(found.lines), **chosen)
     return found
+
+
+def count_register(session: Session, query: RegisterQuery, *, actor: Actor) -> int:
+    """Count the lines of all pages together.
+
+    Raises:
+        ForbiddenError: Neither an officer nor a supervisor.
+    """
+    actor.require_role(*READERS)
+    wanted = filter_of(query, actor=actor)
+    return repository.count_lines(session, wanted) if wanted is not None else 0
 
 
 def lines_after(session: Session, query: RegisterQuery, *, actor: Actor) -> RegisterPage:
@@ -157,15 +189,14 @@ def filter_of(query: RegisterQuery, *, actor: Actor) -> RegisterFilter | None:
     asked = division_prefix(query.division or "")
     if not (own.startswith(asked) or asked.startswith(own)):
         return None
-    states: dict[RegisterState | None, frozenset[CaseState]] = {
-        RegisterState.OPEN_CASE: OPEN_STATES,
-        RegisterState.DUPLICATE_CONFIRMED: frozenset({CaseState.DUPLICATE_CONFIRMED}),
-    }
+    having, lacking = IN_CASES.get(query.state, (NO_STATES, NO_STATES))
     return RegisterFilter(
         within=max(own, asked, key=len),
-        left_as=query.state if query.state in LEFT else "",
-        case_states=states.get(query.state, frozenset()),
+        left_as=query.state if query.state in LEFT else None if query.sought else "",
+        case_states=having,
+        no_case_states=lacking,
         overdue_on=today() if query.overdue else None,
+        sought=query.sought,
     )
 
 
@@ -178,13 +209,15 @@ def read_person(session: Session, person_id: str, *, actor: Actor, with_number: 
     """
     entry = visible_entry(session, person_id, actor=actor)
     person = repository.person_of(session, person_id)
+    cases = repository.cases_of(session, person_id, limit=MOST_SHOWN)
     found = PersonFile(
         line=_line(entry, person, repository.tallies(session, [person_id])[person_id]),
         ethnicity=person.ethnicity if person is not None else None,
         number=person.citizen_id_number if person is not None and with_number else None,
         events=repository.events_of(session, person_id),
         checks=repository.checks_of(session, person_id, limit=MOST_SHOWN),
-        cases=repository.cases_of(session, person_id, limit=MOST_SHOWN),
+        cases=cases,
+        own_cases=frozenset(case.id for case in cases if in_division(actor, case.division_code)),
         notices=repository.notices_of(session, person_id, limit=MOST_SHOWN),
         visits=_visits(session, person_id),
     )

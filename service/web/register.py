@@ -25,6 +25,10 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PIECE = 2**18
 """Bytes of the workbook sent at once."""
 
+FILTERS = ("state", "division", "overdue")
+LONGEST_SOUGHT = 64
+"""Characters of the longest key of a registration; names have at most 50."""
+
 VISIT_FIELDS = ("visited_on", "place", "visitors", "found", "next_visit_on", "reason")
 LONGEST = {"place": 200, "visitors": 200, "found": 2000, "reason": 500}
 
@@ -34,10 +38,29 @@ router = APIRouter(prefix="/register", include_in_schema=False)
 @router.get("")
 def register_page(request: Request, visitor: Visitor, session: Transaction) -> Response:
     """Show the officer's own division's flagged persons, on record."""
-    query = _query(request)
+    return _list(request, visitor, session, _query(request))
+
+
+@router.post("")
+def search_register(
+    request: Request, visitor: Visitor, form: ProtectedForm, session: Transaction
+) -> Response:
+    """Show whom an officer asks for; posted, because addresses are logged and names must not be.
+
+    Raises:
+        InvalidRequestError: What was typed is longer than any name or number.
+    """
+    sought = form.get("sought", "").strip()
+    if len(sought) > LONGEST_SOUGHT:
+        raise InvalidRequestError("Nobody's name or number is this long.")
+    return _list(request, visitor, session, RegisterQuery(sought=sought))
+
+
+def _list(request: Request, visitor: SignedIn, session: Transaction, query: RegisterQuery) -> Response:
     page = service.list_register(session, query, actor=visitor.actor)
-    chosen = _chosen(request)
+    chosen = dict.fromkeys(FILTERS, "") if query.sought else _chosen(request)
     given = {name: value for name, value in chosen.items() if value}
+    is_whole = page.next is None and query.after is None
     following = (
         urlencode({**given, "division_after": page.next[0], "after": page.next[1]}) if page.next else ""
     )
@@ -46,10 +69,12 @@ def register_page(request: Request, visitor: Visitor, session: Transaction) -> R
         "register.html",
         visitor=visitor,
         lines=page.lines,
+        number=len(page.lines) if is_whole else service.count_register(session, query, actor=visitor.actor),
+        sought=query.sought,
         states=list(RegisterState),
         chosen=chosen,
         filtered=bool(given),
-        following=f"/register?{following}" if following else None,
+        following=f"/register?{following}" if following and not query.sought else None,
         later=query.after is not None,
         first=f"/register?{urlencode(given)}" if given else "/register",
         codes=request.app.state.codes,
@@ -184,7 +209,7 @@ def _visit(form: FormFields) -> NewVisit:
 
 
 def _chosen(request: Request) -> dict[str, str]:
-    return {name: request.query_params.get(name, "").strip() for name in ("state", "division", "overdue")}
+    return {name: request.query_params.get(name, "").strip() for name in FILTERS}
 
 
 def _query(request: Request) -> RegisterQuery:

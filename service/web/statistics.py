@@ -137,7 +137,11 @@ def _may_close(visitor: SignedIn) -> bool:
 
 def _version(request: Request) -> int | None:
     given = request.query_params.get("version", "")
-    return int(given) if given.isascii() and given.isdecimal() and len(given) < 9 else None
+    if not given:
+        return None
+    if not (given.isascii() and given.isdecimal() and len(given) < 9):
+        raise InvalidRequestError("A version is a number, 0 for a fresh count.")
+    return int(given)
 
 
 def _month(text: str) -> Month:

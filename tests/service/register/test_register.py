@@ -7,12 +7,13 @@ import openpyxl
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from sqlalchemy import update
 
 from service.database import Database
 from service.register import repository
 from service.register.flags import FlagBook, Standing
 from service.register.service import today
-from service.tables import RegisterEntry, Visit
+from service.tables import Case, RegisterEntry, Visit
 from tests.service.conftest import SQLITE_ONLY
 from tests.service.web.conftest import Desk, desk  # noqa: F401 - a fixture
 from tests.service.web.pages import BROWSER, Page, checked_page, use_language
@@ -97,6 +98,65 @@ def test_open_cases_are_found_for_candidates_too(desk: Desk) -> None:  # noqa: F
     assert "/register/C-1" not in desk_links(desk.read(browser, "/register?state=duplicate_confirmed"))
 
 
+@SQLITE_ONLY
+def test_a_state_lists_nobody_whom_the_page_shows_in_another(desk: Desk) -> None:  # noqa: F811
+    desk.registrations()
+    case_id = desk.case()
+    put(desk, "P-1", division_code="530302")
+    browser = desk.browser("wang", division_code="530300")
+
+    def persons(state: str) -> list[str]:
+        links = desk_links(desk.read(browser, f"/register?state={state}"))
+        return [link for link in links if link.startswith("/register/")]
+
+    assert (persons("flagged"), persons("open_case")) == (["/register/P-1"], ["/register/C-1"])
+    with desk.database.write() as session:
+        session.get_one(Case, case_id).state = "duplicate_confirmed"
+    desk.case("T-2")
+    assert persons("duplicate_confirmed") == ["/register/C-1"]
+    assert (persons("flagged"), persons("open_case")) == (["/register/P-1"], [])
+
+
+@SQLITE_ONLY
+def test_cases_of_other_divisions_are_told_and_not_linked(desk: Desk) -> None:  # noqa: F811
+    desk.registrations()
+    address = f"/cases/{desk.case()}"
+    with desk.database.write() as session:
+        session.execute(update(Case).values(division_code="530102"))
+    there = desk.read(desk.browser("wang", division_code="530300"), "/register/C-1")
+    assert address not in desk_links(there)
+    assert "530102" in there.text
+    assert address in desk_links(desk.read(desk.browser("zhao", division_code="530000"), "/register/C-1"))
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_a_person_is_found_by_key_number_or_name_in_the_own_division(
+    desk: Desk,  # noqa: F811
+    language: str,
+) -> None:
+    put(desk, "P-1", citizen_id_number=NUMBER, name="刀明")
+    put(desk, "P-2", division_code="530302", name="刀明")
+    put(desk, "P-3", name="刀小明")
+    put(desk, "P-3", name="刀小明", level_code="10")
+    browser = desk.browser("zhang")
+    use_language(browser, language)
+
+    def found(sought: str) -> list[str]:
+        form = checked_page(browser.get("/register", headers=BROWSER), language).form("/register")
+        answer = browser.post(form.action, data=form.fields | {"sought": sought}, headers=BROWSER)
+        links = desk_links(checked_page(answer, language))
+        return [link for link in links if link.startswith("/register/")]
+
+    for sought in ("P-1", NUMBER.lower(), " 刀明 "):
+        assert found(sought) == ["/register/P-1"], sought
+    assert found("刀") == ["/register/P-1", "/register/P-3"], "also who is no longer flagged"
+    assert found("P-2") == found("%") == found("P") == []
+    seen = desk.events("register-viewed")
+    assert [e.subject for e in seen if e.details.get("sought")][:3] == ["person:P-1"] * 3
+    assert not [e for e in seen if "刀" in str(e.details) or NUMBER in str(e.details)]
+
+
 def desk_links(page: Page) -> list[str]:
     return [a.attributes["href"] for a in page.all("a")]
 
@@ -130,7 +190,7 @@ def test_visits_only_grow_and_a_correction_names_its_reason(desk: Desk) -> None:
 
 @SQLITE_ONLY
 def test_a_name_that_begins_like_a_formula_stays_a_name_in_the_workbook(desk: Desk) -> None:  # noqa: F811
-    put(desk, "P-1", name='=HYPERLINK("http://x","y")', citizen_id_number=NUMBER)
+    put(desk, "P-1", name='=HYPERLINK("http://x","y")', citizen_id_number=NUMBER, birth_date="1980-02-29")
     put(desk, "P-2", division_code="530302")
     browser = desk.browser("zhang")
     form = desk.read(browser, "/register").form("/export")
@@ -141,6 +201,10 @@ def test_a_name_that_begins_like_a_formula_stays_a_name_in_the_workbook(desk: De
     assert [row[0].value for row in rows] == ["Registration", "P-1"]
     assert (rows[1][1].value, rows[1][1].data_type) == ('=HYPERLINK("http://x","y")', "s")
     assert NUMBER not in [cell.value for cell in rows[1]]
+    assert (rows[1][3].is_date, str(rows[1][3].value)[:10]) == (True, "1980-02-29")
+    assert str(rows[1][9].value)[:10] == str(today())
+    assert (rows[1][10].value, rows[1][11].value) == (None, 0), "what is not known is empty, a number is one"
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("B2", "A1:R2")
     assert [e.details["lines"] for e in desk.events("register-exported")] == [1]
     assert not list((desk.app.state.settings.data_dir / "exports").iterdir())
 
@@ -197,5 +261,10 @@ def test_the_page_of_the_months_closes_restates_and_charts(desk: Desk, language:
     assert (
         browser.get(f"/statistics/file?month={LAST}&format=xlsx").headers["content-type"].endswith(".sheet")
     )
+    for wrong in ("version=x", "version=99", "month=2026-13", "month=2999-01"):
+        asked = wrong if "month" in wrong else f"month={LAST}&{wrong}"
+        refused = browser.get(f"/statistics?{asked}", headers=BROWSER)
+        assert refused.status_code == (404 if "99" in wrong else 422), wrong
+        checked_page(refused, language)
     officer = desk.browser("zhang")
     assert not checked_page(officer.get("/statistics", headers=BROWSER), "en").has_form("/statistics/close")
