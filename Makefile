@@ -11,7 +11,7 @@ ADVISORIES ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench screenshots lock sbom audit clean
+.PHONY: help setup run test check format bench screenshots lock sbom audit bundle clean
 
 help: ## Say what can be made
 	@echo "OnePerson. Targets (options in ARGS, e.g. make test ARGS='-k quality'):"
@@ -61,6 +61,9 @@ sbom: $(VENV)/dev.stamp ## Write the bill of materials (CycloneDX 1.6) to build/
 # Needs no network: carry a copy of the advisories (OSV, ecosystem PyPI) to where it runs.
 audit: $(VENV)/run.stamp ## Compare the lock files with known vulnerabilities (ARGS=copy of the advisories)
 	@$(BIN)/python -m scripts.advisories $(ARGS)
+
+bundle: $(VENV)/run.stamp ## Write build/oneperson-….tar, from which a machine without a network is installed
+	@./scripts/bundle.sh
 
 clean: ## Remove what was built here; the data in var/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
