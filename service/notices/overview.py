@@ -171,13 +171,13 @@ def resend(
     Raises:
         ForbiddenError: Neither a supervisor nor an operator.
         NotFoundError: No such delivery of a notice that the actor may see.
-        NoticeStateError: It is on its way already, or a later notice of the same transaction has been taken,
+        NoticeStateError: It is on its way already, or a later notice of the same transaction has been sent,
             behind which an older instruction must not come.
     """
     at = now()
     delivery = _delivery(session, notice_id, delivery_id, actor=actor)
     if not queue.queue_again(session, delivery.id, give_up_at=at + give_up_after, at=at):
-        raise NoticeStateError("It is on its way, or a later notice of the same transaction was delivered.")
+        raise NoticeStateError("It is on its way, or a later notice of the same transaction was sent.")
     _record(session, notice_id, delivery, result="queued", actor=actor)
 
 

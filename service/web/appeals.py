@@ -47,16 +47,21 @@ def dismiss(
     case_id: UUID, appeal_id: UUID, request: Request, visitor: Visitor, form: ProtectedForm
 ) -> Response:
     """Answer an appeal without reopening the case."""
+    typed = form.get("answer", "").strip()
+    answers = {str(appeal_id): typed}
     try:
-        asked = DismissalRequest.model_validate({"reason": form.get("answer", "")})
+        asked = DismissalRequest.model_validate({"reason": typed})
         with request.app.state.database.write() as session:
             dismiss_appeal(session, case_id, appeal_id, reason=asked.reason, actor=visitor.actor)
-    except ValidationError:
-        faults = {"appeals": words_of(request).t("fault.reason_missing")}
-        attempt = Attempt(InvalidRequestError("The form is incomplete."), faults=faults)
+    except ValidationError as error:
+        words = words_of(request)
+        told = field_faults(error.errors(include_url=False, include_input=False), words.language)[0]
+        text = words.t("fault.told", message=told["message"], remedy=told["remedy"])
+        faults = {"appeals": text if typed else words.t("fault.reason_missing")}
+        attempt = Attempt(InvalidRequestError("The form is incomplete."), answers=answers, faults=faults)
         return page_of_case(request, visitor, case_id, attempt=attempt)
     except EXPECTED as error:
-        return page_of_case(request, visitor, case_id, attempt=Attempt(error))
+        return page_of_case(request, visitor, case_id, attempt=Attempt(error, answers=answers))
     return back_to_case(case_id, "dismissed")
 
 

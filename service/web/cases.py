@@ -23,6 +23,7 @@ from service.errors import (
 from service.review import service
 from service.review.access import note_viewed, visible_case
 from service.review.answers import CaseView
+from service.review.appeals import AppealState
 from service.review.drafts import draft_of
 from service.review.events import CaseEvent, events_of_case
 from service.review.first_look import awaits_look, note_look
@@ -33,7 +34,7 @@ from service.review.views import case_view
 from service.tables import Case
 from service.web.access import FormFields, ProtectedForm, Visitor
 from service.web.case_turn import Turn, turn_of
-from service.web.case_view import Look, Scene, labels_of, panels, unsent
+from service.web.case_view import Look, Scene, Unsent, labels_of, panels, unsent
 from service.web.drafting import named_files
 from service.web.history import history_of, notice_lines
 from service.web.opinion_form import EVIDENCE_ROWS, MANUAL, NONE, OpinionForm, erased_of, read_form
@@ -70,6 +71,7 @@ class Attempt:
         form: The opinion as typed.
         reopening: The reason for reopening as typed.
         appeal: An appeal as typed, by the names of its fields.
+        answers: Reasons for dismissing appeals as typed, by the appeals' ids.
         faults: Texts by field.
     """
 
@@ -77,6 +79,7 @@ class Attempt:
     form: OpinionForm = field(default_factory=OpinionForm)
     reopening: str = ""
     appeal: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -180,7 +183,10 @@ def page_of_case(
         form = named_files(session, case_id, form, actor=visitor.actor)
     note_viewed(database, case_id, actor=visitor.actor)
     words = words_of(request)
-    seen = Look(str(visitor.actor.id), blind=blind, opened=opened or {})
+    seen, turn = (
+        Look(str(visitor.actor.id), blind=blind, opened=opened or {}),
+        _turn(case, visitor.actor, blind),
+    )
     done = request.query_params.get("done", "")
     return render(
         request,
@@ -193,9 +199,11 @@ def page_of_case(
         faults=Faults(attempt.faults if attempt is not None else {}),
         reopening=attempt.reopening if attempt is not None else "",
         appeal=Faults(attempt.appeal if attempt is not None else {}),
+        answers=Faults(attempt.answers if attempt is not None else {}),
+        left_over=_left_over(attempt, case, turn, words) if attempt is not None else [],
         draft_saved=words.moment(draft.saved_at) if draft is not None else "",
         restored=restored is not None and not form.is_blank,
-        **_content(Scene(case, portraits, seen, _turn(case, visitor.actor, blind), form, words), events),
+        **_content(Scene(case, portraits, seen, turn, form, words), events),
     )
 
 
@@ -210,6 +218,21 @@ def _turn(case: CaseView, actor: Actor, blind: bool) -> Turn:
     if blind and (turn.may_decide or turn.may_confirm):
         return replace(turn, may_decide=False, may_confirm=False, hint="blind.turn")
     return turn
+
+
+def _left_over(attempt: Attempt, case: CaseView, turn: Turn, words: Words) -> list[Unsent]:
+    """Return what was typed into forms that the page does not offer any more."""
+    pending = {str(one.id) for one in case.appeals if one.state == AppealState.PENDING and turn.may_reopen}
+    kept = [
+        Unsent(words.t("appeal.dismiss_reason"), text)
+        for appeal, text in attempt.answers.items()
+        if text and appeal not in pending
+    ]
+    if attempt.reopening and not turn.may_reopen:
+        kept.append(Unsent(words.t("reopen.reason"), attempt.reopening))
+    if any(attempt.appeal.values()) and not turn.may_appeal:
+        kept.append(Unsent(words.t("appeal.title"), "\n".join(attempt.appeal.values())))
+    return kept
 
 
 def _content(scene: Scene, events: Sequence[CaseEvent]) -> dict[str, object]:

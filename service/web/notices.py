@@ -33,7 +33,7 @@ from service.notices.schemas import AcknowledgementRequest, NoticeListQuery
 from service.notices.service import NoticeKind
 from service.review.letters import LetterDesk, has_letter, print_letter
 from service.settings import Settings
-from service.web.access import ProtectedForm, Visitor
+from service.web.access import FormFields, ProtectedForm, Visitor
 from service.web.notice_view import delivery_lines, instruction_of, line_of, notice_facts
 from service.web.rendering import render, words_of
 
@@ -78,15 +78,22 @@ def notice_page(request: Request, notice_id: UUID, visitor: Visitor, session: Tr
 
 
 def _page(
-    request: Request, line: OverviewLine, visitor: SignedIn, session: Session, *, unsent: str | None = None
+    request: Request,
+    line: OverviewLine,
+    visitor: SignedIn,
+    session: Session,
+    *,
+    unsent: FormFields | None = None,
 ) -> Response:
     """Render a notice; `unsent` is an answer that was typed and could not be recorded."""
     words, role, notice = words_of(request), visitor.actor.role, line.notice
-    told = request.query_params.get("told", "")
+    too_late = unsent is not None and notice.acknowledged_at is not None
+    told = "acknowledged_before" if too_late else request.query_params.get("told", "")
+    typed = unsent or {}
     return render(
         request,
         "notice.html",
-        status=200 if unsent is None else 422,
+        status=200 if unsent is None else 409 if too_late else 422,
         visitor=visitor,
         address=f"/notices/{notice.id}",
         notice=notice,
@@ -101,7 +108,12 @@ def _page(
         earliest=earliest_day(notice).isoformat(),
         latest=latest_day().isoformat(),
         told=told if told in TOLD else None,
-        typed={"note": unsent or "", "fault": unsent is not None},
+        typed={
+            "note": typed.get("note", ""),
+            "on": typed.get("on", ""),
+            "fault": bool(typed) and not too_late,
+        },
+        too_late=too_late,
     )
 
 
@@ -114,11 +126,9 @@ def acknowledge(
         note = AcknowledgementRequest.model_validate({"note": form.get("note", "")}).note or ""
         on = date.fromisoformat(form.get("on", ""))
         acknowledge_by_officer(session, notice_id, note=note, on=on, actor=visitor.actor)
-    except (ValidationError, ValueError, InvalidRequestError):
+    except (ValidationError, ValueError, InvalidRequestError, NoticeStateError):
         line = visible_notice(session, notice_id, actor=visitor.actor)
-        return _page(request, line, visitor, session, unsent=form.get("note", ""))
-    except NoticeStateError:
-        return _back(notice_id, "acknowledged_before")
+        return _page(request, line, visitor, session, unsent=form)
     return _back(notice_id, "acknowledged")
 
 

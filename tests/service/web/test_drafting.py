@@ -163,3 +163,34 @@ def test_an_appeal_is_recorded_dismissed_or_taken_up(desk: Desk, language: str) 
     pending = checked_page(chen.get(f"/cases/{case_id}", headers=BROWSER), language)
     answered = submit(chen, pending, "/dismissal", answer="It concerns somebody else.")
     assert "It concerns somebody else." in checked_page(answered, language).text
+
+
+def test_what_a_faster_supervisor_left_no_place_for_is_given_back(desk: Desk) -> None:
+    case_id, zhang = desk.case(), desk.browser("zhang")
+    chen, li = desk.browser("chen", role="supervisor"), desk.browser("li", role="supervisor")
+    submit(zhang, desk.read(zhang, f"/cases/{case_id}"), "/decision", **DIFFERENT)
+    decided = desk.read(zhang, f"/cases/{case_id}")
+    appeal = {
+        "appeal-appellant": "李芳",
+        "appeal-appealed_on": "2026-01-02",
+        "appeal-grounds": "A birth record",
+    }
+    form = decided.form("/appeals")
+    assert zhang.post(form.action, data=form.fields | appeal, headers=BROWSER).status_code == 200
+    stale = desk.read(chen, f"/cases/{case_id}")
+    submit(li, desk.read(li, f"/cases/{case_id}"), "/reopen", reason="New papers")
+    late = {
+        "appeal": zhang.post(form.action, data=form.fields | appeal, headers=BROWSER),
+        "dismissal": submit(chen, stale, "/dismissal", answer="It concerns somebody else."),
+        "reopening": submit(chen, stale, "/reopen", reason="My own careful reason"),
+    }
+    told = {
+        "appeal": "A birth record",
+        "dismissal": "It concerns somebody else.",
+        "reopening": "My own careful reason",
+    }
+    for name, answer in late.items():
+        assert answer.status_code == 409, name
+        page = checked_page(answer, "en")
+        assert told[name] in page.text, name
+        assert "copy it if you still need it" in page.text, name

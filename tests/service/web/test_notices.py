@@ -53,10 +53,17 @@ def test_notices_are_seen_acknowledged_sent_again_and_printed(desk: Desk) -> Non
     assert "will be sent again" in checked_page(done, "en").text
     refused = submit(own, page, "/acknowledgement", note="", on=now().date().isoformat())
     assert "Not recorded" in checked_page(refused, "en").text
-    done = submit(own, page, "/acknowledgement", note="已于今日注销", on=now().date().isoformat())
+    today = now().date().isoformat()
+    future = submit(own, page, "/acknowledgement", note="已于今日注销", on="2999-01-01")
+    kept = checked_page(future, "en").form("/acknowledgement").fields
+    assert (kept["note"], kept["on"]) == ("已于今日注销", "2999-01-01")
+    done = submit(own, page, "/acknowledgement", note="已于今日注销", on=today)
     shown = checked_page(done, "en").text
     assert "已于今日注销" in shown
     assert "an officer's entry" in shown
+    late = submit(own, page, "/acknowledgement", note="已告知，待办", on=today)
+    assert late.status_code == 409
+    assert "已告知，待办" in checked_page(late, "en").text
     letter = own.get(f"/notices/{cancel.id}/letter.pdf")
     assert (letter.status_code, letter.headers["content-type"]) == (200, "application/pdf")
     (event,) = desk.events("letter-printed")
