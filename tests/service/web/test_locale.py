@@ -119,6 +119,15 @@ def test_every_text_that_templates_and_code_ask_for_exists() -> None:
     assert sorted(key for key in asked - files if key not in catalogue("en")) == []
 
 
+@pytest.mark.parametrize("template", sorted((WEB / "templates").glob("*.html")), ids=lambda path: path.name)
+def test_templates_hold_no_words_of_their_own(template: Path) -> None:
+    """Else a page would show them in one language only, and look translated to every other test."""
+    asked = re.sub(r"{#.*?#}|{%.*?%}|{{.*?}}", " ", template.read_text(encoding="utf-8"), flags=re.DOTALL)
+    said = re.findall(r'(?:title|alt|aria-label)="([^"]*)"', asked)
+    said.append(re.sub(r'<[^>]*>|[a-z-]+="[^"]*"', " ", asked))  # Attributes stand alone in macros.
+    assert [word for text in said for word in re.findall(r"[^\W\d_]{2,}", text)] == []
+
+
 def test_every_text_is_used() -> None:
     sources = "".join(
         path.read_text(encoding="utf-8") for path in [*WEB.glob("*.py"), *(WEB / "templates").glob("*.html")]
