@@ -51,8 +51,8 @@ function toolOf(key, one) {
     b: () => one.setMode("blink"),
     x: blinks ? () => one.blink.swap() : null,
     p: blinks ? () => one.blink.pauseOrPlay() : null,
-    "+": () => one.zoomIn(),
-    "=": () => one.zoomIn(),
+    "+": () => enlarge(one),
+    "=": () => enlarge(one),
     "-": () => one.zoomOut(),
     0: () => one.reset(),
     r: () => one.choices.find((choice) => choice.name === "right")?.next(),
@@ -68,6 +68,12 @@ function toolOf(key, one) {
     l: () => one.toggle("lines"),
     w: () => one.toggle("wide"),
   }[key] ?? null;
+}
+
+// The portraits take the focus, so that the arrow keys move them.
+function enlarge(one) {
+  one.zoomIn();
+  one.pair.focus({ preventScroll: true });
 }
 
 // The comparison that has the focus, else the one nearest to the middle of the screen.

@@ -236,6 +236,7 @@ def test_whole_life_of_a_case_stays_readable(desk: Desk, language: str) -> None:
     for browser in (zhang, wang, chen):
         closed = page(browser)
         assert not closed.has_form("/decision")
+        assert closed.has_form("/queue/next"), "the way on"
         assert "Birth record 1987/214" in closed.text
     assert not page(zhang).has_form("/reopen")
     reopened = submit(chen, page(chen), "/reopen", reason="Appeal of 2026-03-01")
@@ -294,3 +295,5 @@ def test_many_candidates_each_have_their_own_fields(desk: Desk) -> None:
     page = desk.read(browser, f"/cases/{case_id}")
     assert len([one for one in page.all("section") if "candidate-" in one.attributes.get("id", "")]) == 20
     assert "about 50 of 100 searches" in page.text
+    ways = [one.attributes["href"] for one in page.all("a") if "#candidate-" in one.attributes["href"]]
+    assert ways == [f"#candidate-{rank}" for rank in range(1, 21)]

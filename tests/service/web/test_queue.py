@@ -118,6 +118,34 @@ def test_names_in_the_queue_are_escaped(desk: Desk) -> None:
     assert "&lt;script&gt;" in answer.text
 
 
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_closed_cases_are_called_so_and_in_their_own_order(desk: Desk, language: str) -> None:
+    change(desk, desk.case(), state="cleared", closed_at=now())
+    browser = desk.browser("zhang")
+    use_language(browser, language)
+    page = checked_page(browser.get("/?state=cleared", headers=BROWSER), language)
+    said = {
+        "zh-CN": ("已办结案件", "按开案先后排列，最早的在前", "历时"),
+        "en": ("Closed cases", "In the order in which they were opened, the oldest first", "Lasted"),
+    }[language]
+    assert page.all("h1")[0].text == said[0]
+    assert said[1] in page.all("caption")[0].text
+    heads = [one.text for one in page.all("th") if one.attributes.get("scope") == "col"]
+    assert (len(heads), heads[1]) == (5, said[2])
+
+
+def test_a_case_is_claimed_from_the_queue_by_those_who_may(desk: Desk) -> None:
+    one, disputed = desk.case("T-1"), desk.case("T-2")
+    change(desk, disputed, escalated=True)
+    browser = desk.browser("zhang")
+    page = desk.read(browser, "/")
+    assert not page.has_form(f"/{disputed}/claim")
+    assert "You have claimed the case." in checked_page(submit(browser, page, f"/{one}/claim"), "en").text
+    chief = desk.read(desk.browser("chen", role="supervisor"), "/?escalated=1")
+    assert chief.has_form(f"/{disputed}/claim")
+    assert chief.form("/queue/next").fields["escalated"] == "1"
+
+
 def test_next_case_is_claimed_and_opened(desk: Desk) -> None:
     desk.unsearchable_case("T-2")
     case_id, browser = desk.case("T-1"), desk.browser("zhang")
