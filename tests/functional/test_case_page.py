@@ -177,7 +177,6 @@ def test_keys_work_are_listed_and_can_be_switched_off(
     expect(dialog).to_be_hidden()
     page.keyboard.press("+")
     expect(page.locator("output.zoom")).to_have_text("125%")
-    page.locator(".pair").focus()
     page.keyboard.press("ArrowRight")
     assert variables(page)["x"] == -8
     page.keyboard.press("0")
@@ -194,6 +193,93 @@ def test_keys_work_are_listed_and_can_be_switched_off(
     page.wait_for_selector(".pair.is-live")
     page.keyboard.press("b")
     expect(page.locator(".pair")).to_have_attribute("data-mode", "side")
+    watch.assert_clean(service.address)
+
+
+def test_a_whole_case_is_worked_on_by_keys(service: LiveService, browser: Browser, watch: Watch) -> None:
+    page = opened_case(service, context_of(browser, watch))
+    case = page.url
+    settle(page)
+    for key, focused in (("i", "open"), ("2", "conclusion-1"), ("m", "")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.name") == focused
+    expect(page.locator("#conclusion-1-different_person")).to_be_checked()
+    page.keyboard.press("Shift+O")  # As under Caps Lock.
+    page.keyboard.press(">")
+    expect(page.locator("[data-slider=mix]")).to_have_value("60")
+    page.keyboard.press(".")
+    expect(page.locator("[data-slider=contrast]")).to_have_value("110")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".pair").evaluate("one => one.style.getPropertyValue('--y')") == "-8"
+    page.keyboard.press("c")
+    page.wait_for_url(f"{case}?done=claimed")
+    expect(page.locator("#conclusion-1-different_person")).to_be_checked()
+    page.locator("#reason-1").fill("Typed at the last moment")
+    page.locator("#reason-1").blur()
+    page.keyboard.press("u")
+    page.wait_for_url(f"{case}?done=released")
+    expect(page.locator("#reason-1")).to_have_value("Typed at the last moment")
+    settle(page)
+    watch.assert_clean(service.address)
+
+
+def test_queue_is_worked_on_by_keys_and_found_again(
+    service: LiveService, browser: Browser, watch: Watch
+) -> None:
+    page = opened_case(service, context_of(browser, watch), path=service.check("T-of-the-queue"))
+    settle(page)
+    page.goto(f"{service.address}/?kind=transaction&overdue=")
+    page.keyboard.press("f")
+    assert page.evaluate("document.activeElement.id") == "state"
+    page.locator("#state").blur()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    chosen = page.evaluate("document.activeElement.getAttribute('href')")
+    page.keyboard.press("c")
+    page.wait_for_url(f"{service.address}{chosen}?done=claimed")
+    page.wait_for_selector(".pair.is-live")
+    settle(page)
+    page.keyboard.press("q")
+    page.wait_for_url(f"{service.address}/?kind=transaction*")
+    page.keyboard.press("n")
+    page.wait_for_url(f"{service.address}/cases/*")
+    settle(page)
+    watch.assert_clean(service.address)
+
+
+def test_queue_says_when_the_session_has_ended(service: LiveService, browser: Browser, watch: Watch) -> None:
+    context = context_of(browser, watch)
+    context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } });"
+    )
+    page = opened_case(service, context)
+    settle(page)
+    page.goto(f"{service.address}/")
+    context.clear_cookies(name="oneperson_session")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#live-state")).to_have_text("登录已结束，请重新登录。")
+    expect(page.locator("#live")).not_to_be_checked()
+    watch.assert_clean(service.address)
+
+
+def test_paper_shows_both_portraits_as_they_are(service: LiveService, browser: Browser, watch: Watch) -> None:
+    page = opened_case(service, context_of(browser, watch, calm=True))
+    settle(page)
+    for key in ("b", "+", "]", "g"):
+        page.keyboard.press(key)
+    changed = variables(page)
+    assert min(changed["zoom"], changed["brightness"]) > 1
+    page.emulate_media(media="print")
+    left, right = (one.bounding_box() for one in page.locator(".frame").all())
+    assert left is not None
+    assert right is not None
+    assert (left["y"], left["width"]) == (right["y"], right["width"])
+    assert left["x"] + left["width"] <= right["x"]
+    expect(page.locator(".frame").nth(1)).to_be_visible()
+    assert variables(page) == {"zoom": 1, "x": 0, "y": 0, "brightness": 1, "grey": 0}
     watch.assert_clean(service.address)
 
 
