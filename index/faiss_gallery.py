@@ -150,6 +150,8 @@ class FaissGallery:
             raise GenerationError(self._damage)
         rows = checked_vectors(probes, dimension=self.dimension)
         excluded = checked_exclusions(exclude, probes=len(rows), limit=limit)
+        if not len(rows):
+            return []
         if len(rows) == 1:
             kind = (limit, threshold, where)
             return [self._combiner.ask(kind, (rows[0], excluded[0]), partial(self._answer, *kind))]

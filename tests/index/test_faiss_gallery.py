@@ -74,6 +74,7 @@ def test_candidates_equal_those_of_the_oracle_at_every_dimension(dimension: int)
     for threshold in (-1.0, 0.0, 0.2, 0.3, 0.45):
         wanted = exact.search(probes, limit=15, threshold=threshold)
         assert faiss.search(probes, limit=15, threshold=threshold) == wanted
+    assert faiss.search(probes[:0], limit=15) == []
 
 
 @pytest.mark.parametrize("limit", [1, 3, 200, 20_000])
