@@ -38,7 +38,7 @@ from tests.service.notices.receiving import (
 )
 
 NOTICES = int(os.environ.get("WEBHOOK_NOTICES", "200"))
-"""How many notices the bad receiver gets; 1,000 for the figure in docs/operations.md."""
+"""How many notices the bad receiver gets; 1,000 for the figures in docs/reliability.md."""
 
 RESTARTS = 3
 
