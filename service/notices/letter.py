@@ -1,7 +1,6 @@
 """Letters to other authorities as PDF (通报函), always in Chinese; laid out in the spirit of GB/T 9704."""
 
 import io
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import (
     BaseDocTemplate,
     Flowable,
@@ -34,7 +32,16 @@ from reportlab.platypus import (
 )
 
 from service.notices.fonts import MadeFont, make_font
-from service.notices.letter_pages import FONT, HEAD_MM, LEFT, TEXT_WIDTH, CountedPages, Title, draw_head
+from service.notices.letter_pages import (
+    FONT,
+    HEAD_MM,
+    LEFT,
+    TEXT_WIDTH,
+    CountedPages,
+    LetterFont,
+    Title,
+    draw_head,
+)
 
 VIEWERS_FONT = "STSong-Light"
 """Chinese font that PDF viewers bring themselves; used when the system has none to embed."""
@@ -142,32 +149,16 @@ def _known_font(made: MadeFont) -> Iterator[None]:
         yield
     finally:
         forgotten = pdfmetrics._fonts.pop(FONT)
-        if isinstance(forgotten, TTFont):
+        if isinstance(forgotten, LetterFont):
             pdfmetrics._dynFaceNames.pop(forgotten.face.name)
 
 
 def _font_of(made: MadeFont) -> Any:
     if made.data is not None:
-        return _LetterFont(FONT, io.BytesIO(made.data))
+        return LetterFont(FONT, io.BytesIO(made.data))
     font = UnicodeCIDFont(VIEWERS_FONT)
     font.name = font.fontName = FONT
     return font
-
-
-class _LetterFont(TTFont):  # type: ignore[misc]  # the library has no types
-    """A font whose text can be searched and copied, also beyond the first 65,536 characters."""
-
-    def addObjects(self, doc: Any) -> None:  # noqa: N802 - the library's name
-        """Add the font to a file; the library writes rare characters in five digits, which means others."""
-        super().addObjects(doc)
-        for name, kept in doc.idToObject.items():
-            if name.startswith("toUnicodeCMap:"):
-                kept.content = re.sub(r"<([0-9A-F]{5,6})>$", _in_utf_16, kept.content, flags=re.MULTILINE)
-
-
-def _in_utf_16(code: re.Match[str]) -> str:
-    """Write a code point as PDF wants it. Source: ISO 32000-1, 9.10.3."""
-    return f"<{chr(int(code[1], 16)).encode('utf-16-be').hex().upper()}>"
 
 
 def _texts(facts: LetterFacts) -> list[str]:

@@ -1,5 +1,6 @@
-"""What stands around a letter's text: head, rules, title, page numbers."""
+"""What stands around a letter's text: head, rules, title, page numbers; and its font."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable
 
@@ -104,3 +106,19 @@ class CountedPages(Canvas):
             self.drawCentredString(A4[0] / 2, 12 * mm, f"第 {page} 页，共 {len(self._held)} 页")
             super().showPage()
         super().save()
+
+
+class LetterFont(TTFont):
+    """A font whose text can be searched and copied, also beyond the first 65,536 characters."""
+
+    def addObjects(self, doc: Any) -> None:  # noqa: N802 - the library's name
+        """Add the font to a file; the library writes rare characters in five digits, which means others."""
+        super().addObjects(doc)
+        for name, kept in doc.idToObject.items():
+            if name.startswith("toUnicodeCMap:"):
+                kept.content = re.sub(r"<([0-9A-F]{5,6})>$", _in_utf_16, kept.content, flags=re.MULTILINE)
+
+
+def _in_utf_16(code: re.Match[str]) -> str:
+    """Write a code point as PDF wants it. Source: ISO 32000-1, 9.10.3."""
+    return f"<{chr(int(code[1], 16)).encode('utf-16-be').hex().upper()}>"
