@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -82,6 +83,22 @@ def test_every_page_has_title_heading_labels_and_no_missing_word(tour: Tour, lan
 def test_every_page_is_accessible_and_quiet(tour: Tour, windows: Windows, language: str) -> None:
     told = [fault for stop in STOPS for fault in _faults_at(tour, windows, stop, language)]
     assert told == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_recovery_codes_which_are_shown_once_are_accessible(
+    tour: Tour, windows: Windows, language: str
+) -> None:
+    login = f"codes-{language}"
+    page, watch = windows.of(login, tour.people[login], language)
+    page.goto(f"{tour.service.address}/account/second-factor")
+    secret = page.locator("code.secret").inner_text().replace(" ", "")
+    page.locator("#code").fill(pyotp.TOTP(secret).now())
+    page.locator("#code").press("Enter")
+    page.locator("ol.codes").wait_for()
+    assert [*_axe(page), *_shape(page, language), *watch.faults] == []
+    check_page(page.content(), language)
 
 
 def _faults_at(tour: Tour, windows: Windows, stop: Stop, language: str) -> list[str]:

@@ -15,6 +15,7 @@ from service.auth.passwords import hash_password
 from service.auth.service import SYSTEM
 from service.auth.sessions import SignInStage
 from service.errors import MonthStateError
+from service.language import LANGUAGES
 from service.months import BEIJING, Month
 from service.notices.delivery import Delivery, DeliveryPolicy
 from service.notices.service import NoticeKind
@@ -55,6 +56,9 @@ FLAGGED_TWICE = 6
 
 NUMBERS = ("530102198904120021", "530102199206030014")
 PARENT = "530102196501010028"
+WITHOUT_CODES = tuple(f"codes-{language}" for language in LANGUAGES)
+"""Officers who may set up a second factor, one for each language: it can be done once."""
+
 PASSED_DAYS = 70
 """Days for which everybody has been flagged, so that two months are over."""
 
@@ -112,14 +116,16 @@ def _officers(tour: Tour) -> None:
         ("operator", "孙伟", "operator", "530000"),
         ("auditor", "周静", "auditor", "530000"),
         ("elsewhere", "钱进", "officer", "530700"),
+        *((login, "吴丽", "officer", "530700") for login in WITHOUT_CODES),
     )
     for login, name, role, division in wanted:
         tour.people[login] = tour.service.colleague(login, name=name, role=role, division_code=division)
     tour.people["half-way"] = tour.service.colleague("half-way", stage=SignInStage.FACTOR)
     with tour.service.database.write() as session:
-        for login in ("first", "supervisor"):
+        password_hash = hash_password("a sentence that nobody has to type")
+        for login in ("first", "supervisor", *WITHOUT_CODES):
             account = LocalAccount(officer_id=tour.people[login].actor.id, password_set_at=now())
-            account.password_hash = hash_password("a sentence that nobody has to type")
+            account.password_hash = password_hash
             session.add(account)
 
 
@@ -296,6 +302,7 @@ def _notices(tour: Tour) -> None:
     Delivery(target, database=database, allowed=allowing(CLOSED_PORT), policy=hopeless).turn()
     with database.read() as session:
         newest = session.scalar(select(AuditEvent.id).order_by(AuditEvent.id.desc()).limit(1))
+    tour.paths["present"] = f"/statistics?month={this_month()}"
     tour.paths["event"] = f"/audit/events/{newest}"
 
 

@@ -91,6 +91,18 @@ def _blank_visit(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
+def _find(page: Page) -> None:
+    page.locator("#sought").fill("刀")
+    page.locator("#sought").press("Enter")
+    page.get_by_text("S-6", exact=True).wait_for()
+
+
+def _find_nobody(page: Page) -> None:
+    page.locator("#sought").fill("P-0")
+    page.locator("#sought").press("Enter")
+    page.locator(".empty").wait_for()
+
+
 STOPS = (
     Stop("queue", QUEUE, "first", "/"),
     Stop("queue-supervisor", QUEUE, "supervisor", "/?escalated=1"),
@@ -119,10 +131,15 @@ STOPS = (
     Stop("notice-letter", NOTICE, "first", "letter"),
     Stop("notice-undelivered", NOTICE, "supervisor", "terminate"),
     Stop("register", "GET /register", "first", "/register"),
+    Stop("register-found", "GET /register", "first", "/register", _find),
+    Stop("register-nobody", "GET /register", "first", "/register", _find_nobody),
     Stop("register-person", PERSON, "first", "/register/C-1", _open_all),
+    Stop("register-decided", PERSON, "first", "/register/S-6"),
     Stop("register-visit-refused", PERSON, "first", "/register/C-6", _blank_visit, faults=(422,)),
     Stop("statistics", "GET /statistics", "province", "/statistics", _open_all),
     Stop("statistics-own", "GET /statistics", "first", "/statistics"),
+    Stop("statistics-present", "GET /statistics", "province", "present"),
+    Stop("statistics-wrong", "GET /statistics", "first", "/statistics?month=2026-13", status=422),
     Stop("account", "GET /account", "first", "/account"),
     Stop("second-factor", "GET /account/second-factor", "first", "/account/second-factor"),
     Stop("audit", "GET /audit", "auditor", "/audit"),
