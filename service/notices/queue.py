@@ -127,7 +127,8 @@ def claim(
     session: Session, name: str, *, limit: int, by: str, until: datetime, at: datetime
 ) -> list[Claimed]:
     """Take a lease on the deliveries that have waited longest, at most one of each lane."""
-    session.execute(select(NoticeTarget.name).where(NoticeTarget.name == name).with_for_update())
+    # Shared by those who claim, and kept from whoever sends something again: lanes must not change meanwhile.
+    session.execute(select(NoticeTarget.name).where(NoticeTarget.name == name).with_for_update(read=True))
     due = session.scalars(
         _due(name, at).order_by(NoticeDelivery.next_at, NoticeDelivery.sequence).limit(limit)
     )
