@@ -15,7 +15,7 @@ from service.language import LANGUAGES
 from service.settings import Settings
 from service.web.access import LANGUAGE_COOKIE
 from tests.conftest import unavailable
-from tests.functional.browsing import CHROMIUM, Windows, chromium, live_service, settle
+from tests.functional.browsing import CHROMIUM, DESKTOP, Windows, chromium, live_service, settle
 from tests.functional.tour import Tour, make_tour
 from tests.functional.tour_stops import COVERED, NO_PAGES, STOPS, Stop
 from tests.service.web.pages import BROWSER, check_page
@@ -26,6 +26,9 @@ AXE = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
 }
+A4_ACROSS = {"width": 1046, "height": 718}
+"""CSS pixels of A4 landscape within margins of 10 mm, at 96 to the inch."""
+
 GRAVE = frozenset({"serious", "critical"})
 
 
@@ -99,6 +102,21 @@ def test_recovery_codes_which_are_shown_once_are_accessible(
     page.locator("ol.codes").wait_for()
     assert [*_axe(page), *_shape(page, language), *watch.faults] == []
     check_page(page.content(), language)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_all_columns_of_the_month_are_on_the_printed_sheet(
+    tour: Tour, windows: Windows, language: str
+) -> None:
+    page, _watch = windows.of("province", tour.people["province"], language)
+    page.goto(f"{tour.service.address}/statistics")
+    page.set_viewport_size(A4_ACROSS)
+    page.emulate_media(media="print")
+    widths = page.evaluate("[document.querySelector('.monthly').scrollWidth, document.body.clientWidth]")
+    page.emulate_media(media="screen")
+    page.set_viewport_size(DESKTOP)
+    assert widths[0] <= widths[1]
 
 
 def _faults_at(tour: Tour, windows: Windows, stop: Stop, language: str) -> list[str]:
