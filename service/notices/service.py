@@ -91,12 +91,12 @@ class RegistrationChange:
     Attributes:
         person_id: The registration.
         level_code: Its level code now; None when it was erased.
-        codes_changed: Whether its level code or category is another one than before.
+        recoded: Whether its level code is another one than before.
     """
 
     person_id: str
     level_code: str | None
-    codes_changed: bool
+    recoded: bool
 
 
 def issue(session: Session, new: NewNotice, *, due_days: int, actor: Acting) -> Notice:
@@ -244,7 +244,7 @@ def answered_by_registrations(
     """Close the notices that changes of registrations answer; call it in the transaction of the changes.
 
     A request to cancel is answered when the registration that it names is erased or gets another level
-    code or category. A request to change a level code is answered when the registration bears the
+    code; its category says why somebody was unregistered, and may be corrected for other reasons. A request to change a level code is answered when the registration bears the
     code asked for. What has been taken back is not answered any more.
     """
     by_id = {change.person_id: change for change in changes}
@@ -262,7 +262,7 @@ def answered_by_registrations(
 
 def _answers(change: RegistrationChange, notice: Notice) -> bool:
     if notice.kind == NoticeKind.CANCEL_REQUEST:
-        return change.level_code is None or change.codes_changed
+        return change.level_code is None or change.recoded
     return change.level_code is not None and change.level_code == notice.payload.get("level_code")
 
 

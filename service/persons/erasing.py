@@ -34,7 +34,7 @@ def erase_in(
     erasures.note_person(session, person)
     session.delete(person)
     session.flush()
-    gone = RegistrationChange(person_id, level_code=None, codes_changed=True)
+    gone = RegistrationChange(person_id, level_code=None, recoded=True)
     answered_by_registrations(session, [gone], actor=actor)
     flags.record(session)
     book.record(session)

@@ -150,9 +150,9 @@ class Storing:
             if person is None:
                 person = Person(person_id=prepared.person_id, portraits=[])
                 self._session.add(person)
-            coded = (person.level_code, person.category)
+            coded = person.level_code
             changed, attributes_changed = apply_fields(person, prepared.fields)
-            recoded = not created and coded != (person.level_code, person.category)
+            recoded = not created and coded != person.level_code
             self._changes.append(RegistrationChange(person.person_id, person.level_code, recoded))
             self._flags.note(person.person_id, before_it, standing_of(person, codes))
             before = list(person.portraits)

@@ -183,7 +183,7 @@ def test_an_erasure_behind_a_confirmation_finds_the_request_that_it_answers(data
     def erase(session: Session) -> None:
         session.delete(persons_for_update(session, ["P-first"])["P-first"])
         session.flush()
-        gone = RegistrationChange("P-first", level_code=None, codes_changed=True)
+        gone = RegistrationChange("P-first", level_code=None, recoded=True)
         answered_by_registrations(session, [gone], actor=one)
 
     concluding = partial(confirm, case_id=case_id, opinion=AGREEING, actor=one, policy=POLICY)
