@@ -244,8 +244,9 @@ def answered_by_registrations(
     """Close the notices that changes of registrations answer; call it in the transaction of the changes.
 
     A request to cancel is answered when the registration that it names is erased or gets another level
-    code; its category says why somebody was unregistered, and may be corrected for other reasons. A request to change a level code is answered when the registration bears the
-    code asked for. What has been taken back is not answered any more.
+    code; its category says why somebody was unregistered, and may be corrected for other reasons. A
+    request to change a level code is answered when the registration bears the code asked for. What has
+    been taken back is not answered any more.
     """
     by_id = {change.person_id: change for change in changes}
     standing = repository.standing_requests(
