@@ -166,6 +166,7 @@ def _fill(
         data_dir=installation.data_dir,
         pack=str(plan.pack),
         database_url=SecretStr(plan.database_url) if plan.database_url else None,
+        files_url=None,
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with prepared_database(settings) as database:

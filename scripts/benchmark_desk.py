@@ -88,6 +88,7 @@ def measure_desk(plan: DeskPlan, *, report: Callable[[str], None]) -> DeskFigure
             data_dir=installation.data_dir,
             pack=str(pack),
             database_url=SecretStr(plan.database_url) if plan.database_url else None,
+            files_url=None,
         )
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         report(f"writing {plan.cases:,} open cases")

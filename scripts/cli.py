@@ -66,6 +66,7 @@ COMMANDS = (
         "Back up everything into one encrypted file, while the service runs.",
     ),
     Entry("restore", "scripts.restore:restore", "Restore a backup into an empty installation."),
+    Entry("files", "scripts.files:app", "Copy portraits and evidence into a bucket, or back."),
     Entry("retention", "scripts.retention:app", "Erase what is past its time."),
     Entry("doctor", "scripts.doctor:doctor", "Look for what is wrong with this installation."),
 )

@@ -26,9 +26,9 @@ from service.database import Database
 from service.encryption.opening import open_vault
 from service.engine import open_engine
 from service.errors import ServiceError, SettingsError
+from service.file_stores import portrait_store
 from service.galleries.switches import settings_in_force
 from service.persons.service import Persons
-from service.portrait_store import PortraitStore
 from service.schema import prepare_schema
 from service.settings import Settings, load_settings
 
@@ -85,7 +85,7 @@ def _run(
     prepare_schema(database)
     open_audit(database, settings)
     engine = open_engine(settings_in_force(database, settings))
-    store = PortraitStore(settings.portraits_dir, open_vault(database, settings))
+    store = portrait_store(settings, open_vault(database, settings))
     persons = Persons(database=database, engine=engine, store=store, settings=settings)
     run = ImportRun(database=database, engine=engine, persons=persons, settings=settings, folder=folder)
     try:

@@ -41,6 +41,7 @@ STORAGE = frozenset(
     for name in (
         "DATA_DIR",
         "DATABASE_URL",
+        "FILES_URL",
         "ENCRYPTION_KEY_FILE",  # 'oneperson key add' writes to it.
         "AUDIT_KEY_FILE",
         "AUDIT_ANCHORS",  # Anchors of two audit logs in one file would look like damage.

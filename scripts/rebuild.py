@@ -17,6 +17,7 @@ from service.database import Database
 from service.encryption.vault import vault_of
 from service.engine import find_pack
 from service.errors import SettingsError
+from service.file_stores import portrait_store
 from service.galleries.keeper import IncompleteError
 from service.galleries.rebuild import (
     Advance,
@@ -28,7 +29,6 @@ from service.galleries.rebuild import (
     write_generations,
 )
 from service.galleries.switches import announce, settings_in_force
-from service.portrait_store import PortraitStore
 from service.settings import Settings, load_settings
 
 ATTEMPTS = 5
@@ -171,7 +171,7 @@ def _encoding(
         EngineError: The Ray cluster cannot be reached.
         SettingsError: The extra is not installed.
     """
-    store = PortraitStore(settings.portraits_dir, vault_of(database.info))
+    store = portrait_store(settings, vault_of(database.info))
     if engine is EngineName.LOCAL:
         return lambda advance: encode_missing(
             database, store, pack, threads=settings.threads, advance=advance

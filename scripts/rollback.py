@@ -14,12 +14,12 @@ from service.auth.service import SYSTEM
 from service.database import Database
 from service.encryption.vault import vault_of
 from service.engine import find_pack
+from service.file_stores import portrait_store
 from service.galleries.backends import backend_of
 from service.galleries.keeper import gallery_place
 from service.galleries.rebuild import count_missing, encode_missing
 from service.galleries.switches import settings_in_force, to_take_back
 from service.persons.enrolment import FLAGGED, REGISTERED
-from service.portrait_store import PortraitStore
 from service.settings import Settings, load_settings
 from service.tables import PackSwitch
 
@@ -62,7 +62,7 @@ def _to_earlier_pack(
         raise CommandError(
             f"the pack '{last.pack_before}' is not the one that was in force before: it was changed since"
         )
-    store = PortraitStore(settings.portraits_dir, vault_of(database.info))
+    store = portrait_store(settings, vault_of(database.info))
     with progress("Encoding portraits", count_missing(database, earlier.contract_id)) as shown:
         encoded = encode_missing(database, store, earlier, threads=settings.threads, advance=shown.advance)
     if encoded.failures:

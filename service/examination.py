@@ -25,6 +25,7 @@ from service.examination_data import (
     file_findings,
     generation_finding,
     retention_finding,
+    store_finding,
 )
 from service.findings import Finding
 from service.galleries import repository
@@ -51,6 +52,7 @@ def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     yield _tried("disk", lambda: _disk(settings))
     yield _threads(settings)
     yield _scan()
+    yield _tried("file store", lambda: store_finding(settings))
     found, manifest = _pack(settings, "pack")
     yield found
     yield from _stored(settings, manifest, deep=deep)
@@ -85,7 +87,7 @@ def _stored(settings: Settings, manifest: PackManifest | None, *, deep: bool) ->
                 yield found
             if manifest is not None:
                 yield from (_gallery(session, settings, manifest, name) for name in NAMES)
-            yield from _tried_all("files", lambda: file_findings(session, settings))
+            yield from _tried_all("files", lambda: file_findings(database, settings))
             for part, look in _data_looks(session, settings).items():
                 yield _tried(part, look)
         if deep:
@@ -112,12 +114,18 @@ def _tried(part: str, look: Callable[[], Finding]) -> Finding:
 def _tried_all(part: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
+    except SettingsError as error:
+        return [Finding(part, False, str(error), "correct the setting")]
     except ServiceError as error:
         return [Finding(part, False, error.detail, "look at the system's log")]
     except OSError as error:
         return [
-            Finding(part, False, f"{error.filename}: {error.strerror}", "correct the folder or its rights")
+            Finding(part, False, _place_and_reason(error), "correct the folder, the bucket or its rights")
         ]
+
+
+def _place_and_reason(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def _data_looks(session: Session, settings: Settings) -> dict[str, Callable[[], Finding]]:

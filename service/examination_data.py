@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from service.audit.kinds import AuditKind
 from service.database import Database
+from service.encryption.objects import Objects
 from service.encryption.vault import vault_of
 from service.erasures import ErasureListError, Erasures, unwritten
+from service.file_stores import portrait_store
 from service.findings import Finding
 from service.retention.collections import stale_collections
 from service.retention.due import Cutoffs, overdue
@@ -28,10 +30,20 @@ MOST_NAMED = 20
 """Owners named in a finding; the number tells of the others."""
 
 
-def file_findings(session: Session, settings: Settings) -> Iterator[Finding]:
+def store_finding(settings: Settings) -> Finding:
+    """Look at the bucket that files are kept in, if they are."""
+    medium = portrait_store(settings).medium
+    if not isinstance(medium, Objects):
+        return Finding("file store", True, f"folders under {settings.data_dir}")
+    keeps, remedy = medium.keeps_erased()
+    return Finding("file store", not remedy, f"{medium.name}; {keeps}" if keeps else medium.name, remedy)
+
+
+def file_findings(database: Database, settings: Settings) -> Iterator[Finding]:
     """Compare every store with the records."""
     for kind, store in stores_of(settings).items():
-        found, name = compare(session, store), NAMES[kind]
+        with database.read() as session:
+            found, name = compare(session, store), NAMES[kind]
         part = f"{kind} files"
         if found.missing:
             detail = f"{len(found.missing)} of {found.recorded} recorded {name} are not in the store"

@@ -16,11 +16,15 @@ OURS = ("service.", "index.", "scripts.")
 
 QUIET = {
     "uvicorn.access": logging.CRITICAL,
+    "aiobotocore": logging.WARNING,
     "alembic": logging.WARNING,
+    "botocore": logging.WARNING,
+    "fsspec": logging.WARNING,
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
+    "s3fs": logging.WARNING,
 }
-"""Libraries that would log more than they should: paths with identifiers, routine steps."""
+"""Libraries that would log more than they should: paths with identifiers, signatures, routine steps."""
 
 
 def configure_logging(level: str, form: str) -> None:

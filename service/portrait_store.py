@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from service.encryption.blobs import LOCATION, BlobStore
+from service.encryption.medium import Medium
 from service.encryption.opener import Opener
 
 __all__ = ["LOCATION", "PortraitStore", "owner_of_check", "owner_of_person"]
@@ -13,14 +14,14 @@ KIND = "portrait"
 class PortraitStore(BlobStore):
     """The store of portraits and probes; see `BlobStore`."""
 
-    def __init__(self, directory: Path, vault: Opener | None = None) -> None:
-        """Use this folder, made when the first portrait comes.
+    def __init__(self, place: Path | Medium, vault: Opener | None = None) -> None:
+        """Use this place, made when the first portrait comes.
 
         Args:
-            directory: The folder.
+            place: A folder, or another medium.
             vault: Seals and opens; None where portraits are only listed and deleted.
         """
-        super().__init__(directory, vault, kind=KIND)
+        super().__init__(place, vault, kind=KIND)
 
 
 def owner_of_person(person_id: str) -> str:

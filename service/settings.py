@@ -40,6 +40,35 @@ class Settings(BaseSettings):
     encryption_algorithm: Literal["aes-256-gcm", "sm4-gcm"] = Field(
         "aes-256-gcm", description="Cipher for what is stored from now on; what is stored stays readable."
     )
+    files_url: str | None = Field(
+        None,
+        description="Where portraits and evidence lie, encrypted: s3://BUCKET/PREFIX, with the extra `s3`; "
+        "default: folders under the data folder.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="Address of the S3-compatible store, https://HOST:PORT; default: Amazon's."
+    )
+    s3_region: str | None = Field(
+        None, description="Region that requests to the store are signed for; default: us-east-1."
+    )
+    s3_addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto",
+        description="Whether requests name the bucket in the path or in the host name; stores of one's own "
+        "often know `path` only.",
+    )
+    s3_ca_file: Path | None = Field(
+        None,
+        description="File with the certificates that vouch for the store; default: the public ones that "
+        "botocore brings.",
+    )
+    s3_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Seconds for one request to the store, its repetitions included."
+    )
+    s3_access_key: SecretStr | None = Field(None, description="Id of the access key to the store.")
+    s3_secret_key: SecretStr | None = Field(None, description="The access key's secret part.")
+    s3_key_file: Path | None = Field(
+        None, description="File with both instead, one a line, the id first; only its owner may read it."
+    )
     pack: str = Field("compact", description="Name or directory of the model pack.")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,

@@ -14,14 +14,13 @@ from service.audit.opening import open_audit
 from service.auth.usage import WRITE_EVERY_S, KeyUsage
 from service.clock import ClockWatch, last_recorded
 from service.codes import load_codes
-from service.encryption.blobs import BlobStore
 from service.encryption.opening import open_vault
 from service.errors import SettingsError, StorageUnavailableError
+from service.file_stores import evidence_store, portrait_store, require_place
 from service.galleries.mending import Mending
 from service.galleries.service import RENEW_EVERY_S, Galleries
 from service.health import readiness_worker
 from service.notices.workers import start_deliveries
-from service.portrait_store import PortraitStore
 from service.retention.service import Retention
 from service.schema import prepare_schema
 from service.settings import Settings
@@ -49,6 +48,7 @@ def opened(app: FastAPI) -> Iterator[None]:
     with ExitStack() as stack:
         _make_data_dir(settings)
         drop_unfinished(settings)
+        require_place(settings)
         app.state.codes = load_codes(settings.codes_file)
         app.state.database = database = sealed_database(settings)
         stack.callback(database.close)
@@ -58,10 +58,10 @@ def opened(app: FastAPI) -> Iterator[None]:
         anchoring = open_audit(database, settings, serving=True)
         stack.callback(anchoring.close)
         app.state.vault = vault = open_vault(database, settings)
-        app.state.portrait_store = PortraitStore(settings.portraits_dir, vault)
+        app.state.portrait_store = portrait_store(settings, vault)
         with suppress(StorageUnavailableError):  # The readiness report tells of it.
             app.state.portrait_store.check_writable()
-        app.state.evidence_store = BlobStore(settings.evidence_dir, vault, kind="evidence")
+        app.state.evidence_store = evidence_store(settings, vault)
         line = open_line(app)
         stack.callback(line.engine.close)
         line.galleries.open()

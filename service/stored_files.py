@@ -1,8 +1,8 @@
 """Compares the stores of files with the records that point to them, in either direction."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,14 +10,19 @@ from sqlalchemy.orm import Session
 from service.database import Database
 from service.encryption.blobs import BlobStore
 from service.encryption.files import stored_files
+from service.encryption.objects import Objects
 from service.encryption.opener import Opener
-from service.errors import StorageUnavailableError
-from service.portrait_store import PortraitStore
+from service.errors import SettingsError, StorageUnavailableError
+from service.file_stores import evidence_store, portrait_store
 from service.settings import Settings
+from service.stored_locations import StoredLocations
 from service.tables import Attachment, Check, Portrait
 
 ORPHAN_AGE_S = 3600
 """A file is written before its row is committed; after an hour none can still be on its way."""
+
+PART = 10_000
+"""Locations looked up at once."""
 
 NAMES = {"portrait": "portraits", "evidence": "evidence files"}
 """The kinds of stores, and how their files are called."""
@@ -39,23 +44,31 @@ class Comparison:
 
 
 def stores_of(settings: Settings, vault: Opener | None = None) -> Mapping[str, BlobStore]:
-    """Return the stores by their kinds."""
-    evidence = BlobStore(settings.evidence_dir, vault, kind="evidence")
-    return {"portrait": PortraitStore(settings.portraits_dir, vault), "evidence": evidence}
+    """Return the stores by their kinds.
+
+    Raises:
+        SettingsError: Their place cannot be used as it is set.
+    """
+    return {"portrait": portrait_store(settings, vault), "evidence": evidence_store(settings, vault)}
 
 
 def compare(session: Session, store: BlobStore) -> Comparison:
     """Compare a store with a view of the records.
 
     Args:
-        session: The view.
+        session: The view; best one that begins with this, for a store of millions is listed for minutes.
         store: Portraits and probes, or evidence.
     """
-    stored = store.locations()  # Before the records: what is stored later is no orphan by mistake.
-    recorded = _recorded(session, store.kind)
-    missing = [location for location in sorted(recorded - stored) if not store.exists(location)]
-    orphans = [location for location in sorted(stored - recorded) if _age_s(store, location) > ORPHAN_AGE_S]
-    return Comparison(len(recorded), missing, orphans)
+    # Before the records: what is stored later is no orphan by mistake.
+    stored = StoredLocations(store.each_location())
+    recorded, missing = 0, []
+    for part in _parts(_recorded(session, store.kind)):
+        recorded += len(part)
+        there = stored.ask(part)
+        missing += [location for location, is_there in zip(part, there, strict=True) if not is_there]
+    missing = [location for location in sorted(missing) if not store.exists(location)]
+    orphans = [location for location in stored.not_asked() if store.age_s(location) > ORPHAN_AGE_S]
+    return Comparison(recorded, missing, orphans)
 
 
 def damaged_files(database: Database, settings: Settings, vault: Opener) -> Iterator[str]:
@@ -77,11 +90,20 @@ def erase_orphans(database: Database, settings: Settings) -> dict[str, int]:
     """Erase the orphans of every store, looking again right before; return how many by kind.
 
     An orphan cannot get a record any more: locations are random and made for one row.
+
+    Raises:
+        SettingsError: Most files of a bucket are orphans, so it is more likely another database's.
     """
     erased = {}
     for kind, store in stores_of(settings).items():
         with database.read() as session:
-            orphans = compare(session, store).orphans
+            found = compare(session, store)
+        orphans = found.orphans
+        if isinstance(store.medium, Objects) and len(orphans) > found.recorded:
+            raise SettingsError(
+                f"{len(orphans)} files in {store.medium.name} belong to no record, {found.recorded} to one: "
+                "ONEPERSON_FILES_URL seems to name another installation's bucket; nothing was erased"
+            )
         for location in orphans:
             store.delete(location)
         if orphans:
@@ -89,16 +111,17 @@ def erase_orphans(database: Database, settings: Settings) -> dict[str, int]:
     return erased
 
 
-def _recorded(session: Session, kind: str) -> set[str]:
+def _recorded(session: Session, kind: str) -> Iterator[str]:
+    few = {"yield_per": PART}
     if kind == "evidence":
-        return set(session.scalars(select(Attachment.location)))
-    probes = session.scalars(select(Check.probe_location).where(Check.probe_location.is_not(None)))
-    portraits = set(session.scalars(select(Portrait.location)))
-    return portraits | {location for location in probes if location is not None}
+        return iter(session.scalars(select(Attachment.location), execution_options=few))
+    probes = select(Check.probe_location).where(Check.probe_location.is_not(None))
+    portraits = session.scalars(select(Portrait.location), execution_options=few)
+    found = session.scalars(probes, execution_options=few)
+    return chain(portraits, (location for location in found if location is not None))
 
 
-def _age_s(store: BlobStore, location: str) -> float:
-    try:
-        return time.time() - (store.directory / location).stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+def _parts(locations: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(locations)
+    while part := list(islice(rest, PART)):
+        yield part

@@ -9,7 +9,7 @@ import pytest
 from index.extraction import Extractor
 from index.pack import load_pack
 
-pytest_plugins = ["tests.databases", "tests.milvus"]
+pytest_plugins = ["tests.databases", "tests.milvus", "tests.s3"]
 
 os.environ.setdefault("ONEPERSON_ENCRYPTION_KEYS", "b25lcGVyc29uIHRlc3RzOiBub3QgYSBzZWNyZXQga2U=")
 """One key for all tests, so that what one process seals another opens."""
@@ -23,6 +23,7 @@ PROMISES = {
     "postgres": "REQUIRE_POSTGRES",
     "milvus": "REQUIRE_MILVUS",
     "ray": "REQUIRE_RAY",
+    "s3": "REQUIRE_S3",
 }
 """Environment variables that turn a skip into a failure, by mark."""
 

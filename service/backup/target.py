@@ -3,20 +3,60 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
 from service.backup.errors import BackupError
-from service.encryption.blobs import LOCATION, sync_folder
+from service.encryption.folder import sync_folder
+from service.encryption.medium import LOCATION
 from service.settings import Settings
 
 SEEDED = frozenset({"alembic_version", "gallery_heads", "audit_heads"})
 """Tables in which the migrations themselves put rows."""
 
 ASIDE = ".restoring"
+
+
+class Target(Protocol):
+    """The stores of files of an installation, empty and to be filled.
+
+    Attributes:
+        made: What else was put into the installation; removed again on failure.
+    """
+
+    made: list[Path]
+
+    def filled(self) -> AbstractContextManager[None]:
+        """Let the stores be filled; on any failure everything is as it was before."""
+
+    def require_empty(self) -> None:
+        """Make sure that nothing is stored."""
+
+    def put(self, store: str, location: str, data: bytes) -> None:
+        """Write a file as it was in the backup, encrypted; durable after `place`."""
+
+    def drop(self, location: str) -> None:
+        """Remove a portrait that was put here and does not belong here any more."""
+
+    def place(self) -> None:
+        """Put the files in their places, durably."""
+
+
+def target_of(settings: Settings) -> Target:
+    """Return what a backup's files are restored into.
+
+    Raises:
+        SettingsError: Their place cannot be used as it is set.
+    """
+    if not settings.files_url:
+        return Folders(settings)
+    from service.backup.buckets import Buckets  # noqa: PLC0415 - it needs this module
+
+    return Buckets(settings)
 
 
 class Folders:
@@ -65,11 +105,7 @@ class Folders:
         if self._aside.exists():
             return  # Of a restoration that was killed; it began with empty folders.
         for folder in {*self._places.values(), self._galleries}:
-            if folder.is_dir() and any(path.is_file() for path in folder.rglob("*")):
-                raise BackupError(
-                    f"{folder} is not empty: a backup is restored into an empty installation only; give "
-                    "another ONEPERSON_DATA_DIR, or move the folder away"
-                )
+            require_empty_folder(folder)
 
     def put(self, store: str, location: str, data: bytes) -> None:
         """Write a file as it was in the backup, encrypted; durable after `place`."""
@@ -101,6 +137,19 @@ class Folders:
         for path in self.made:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.rmtree(self._aside, ignore_errors=True)
+
+
+def require_empty_folder(folder: Path) -> None:
+    """Make sure that there is no file in a folder.
+
+    Raises:
+        BackupError: There is one.
+    """
+    if folder.is_dir() and any(path.is_file() for path in folder.rglob("*")):
+        raise BackupError(
+            f"{folder} is not empty: a backup is restored into an empty installation only; give "
+            "another ONEPERSON_DATA_DIR, or move the folder away"
+        )
 
 
 def require_empty_database(session: Session) -> None:

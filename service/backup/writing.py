@@ -8,7 +8,8 @@ since. A restoration erases those again, so nobody who was erased while a backup
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -30,13 +31,13 @@ from service.backup.items import ANCHORS, END, FILE, MANIFEST, ROWS, SINCE, TABL
 from service.backup.reading import check_backup
 from service.database import Database
 from service.encryption.algorithms import Algorithm
-from service.encryption.blobs import BlobStore, sync_folder
+from service.encryption.blobs import BlobStore
+from service.encryption.folder import sync_folder
 from service.encryption.keys import KeyRing, MasterKey
 from service.encryption.vault import vault_of
 from service.engine import find_pack
-from service.errors import StorageUnavailableError
+from service.file_stores import evidence_store, portrait_store
 from service.galleries.switches import in_force
-from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Attachment, Check, DataKey, EncryptionState, Erasure, Portrait, now
 
@@ -83,8 +84,7 @@ class Backups:
         """Work on this database, whose vault is open."""
         self._database = database
         self._settings = settings
-        portraits = PortraitStore(settings.portraits_dir)
-        evidence = BlobStore(settings.evidence_dir, None, kind="evidence")
+        portraits, evidence = portrait_store(settings), evidence_store(settings)
         self._stores: dict[str, BlobStore] = {
             "portraits": portraits,
             "probes": portraits,
@@ -196,8 +196,7 @@ class Backups:
         """Copy the files as they are, encrypted; return what is not there."""
         unread = []
         for store, wanted in locations.items():
-            for location in wanted:
-                data = self._read(store, location)
+            for location, data in _contents(self._stores[store], wanted):
                 if data is None:
                     unread.append((store, location))
                 else:
@@ -205,17 +204,6 @@ class Backups:
                     result.files += 1
                 advance(1)
         return unread
-
-    def _read(self, store: str, location: str) -> bytes | None:
-        place = self._stores[store]
-        if not place.exists(location):
-            return None
-        try:
-            return (place.directory / location).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageUnavailableError(f"A stored file could not be read ({error.strerror}).") from error
 
     def _gone(self, unread: list[tuple[str, str]], result: Backup) -> list[tuple[str, str]]:
         """Tell files that were erased with their rows from files that are lost."""
@@ -261,6 +249,15 @@ class Backups:
         if master is None:
             raise BackupError(f"the encryption key {key_id} is not among those given")
         return master
+
+
+def _contents(store: BlobStore, locations: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Read files as they are, in their order, some at once; None for those that are not there."""
+    at_once = store.medium.threads
+    with ThreadPoolExecutor(at_once, thread_name_prefix="backup") as pool:
+        for first in range(0, len(locations), at_once):
+            part = locations[first : first + at_once]
+            yield from zip(part, pool.map(store.read_sealed, part), strict=True)
 
 
 def _write_tables(

@@ -59,6 +59,17 @@ def relocate(session: Session, file: StoredFile, location: str) -> bool:
     return session.execute(changed, execution_options={"synchronize_session": False}).first() is not None
 
 
+def hold(session: Session, file: StoredFile) -> bool:
+    """Keep a row that points to a file from being changed or erased until the transaction ends.
+
+    Whoever erases a file erases its row first, so the file stays as long. Tells whether the row still is.
+    """
+    table = file.column.class_
+    key = Portrait.reference_id if table is Portrait else table.id
+    held = select(key).where(key == file.key, file.column == file.location).with_for_update()
+    return session.execute(held).first() is not None
+
+
 def _parts(
     database: Database, query: Select[*tuple[Any, ...]], key: InstrumentedAttribute[Any]
 ) -> Iterator[Any]:

@@ -21,22 +21,20 @@ from index.snapshot import discard
 from service.database import Database
 from service.encryption import columns, repository
 from service.encryption.blobs import LOCATION, BlobStore
-from service.encryption.files import StoredFile, relocate, stored_files
+from service.encryption.files import StoredFile, hold, relocate, stored_files
+from service.encryption.folder import Folder
 from service.encryption.keys import MasterKey
 from service.encryption.opening import check_value
 from service.encryption.sealing import HEADER_BYTES, key_number
 from service.encryption.vault import REFRESH_S, Vault, as_wrapped
 from service.errors import DatabaseUnavailableError, SealBrokenError, SettingsError, StorageUnavailableError
+from service.file_stores import evidence_store, portrait_store
 from service.galleries.repository import is_template
-from service.portrait_store import PortraitStore
 from service.settings import Settings
 from service.tables import Attachment, Check, DataKey, Portrait, Template, now
 
 REWRAP_BATCH = 200
 """Data keys of one transaction."""
-
-FILE_THREADS = 4
-"""Files replaced at once: disks acknowledge several durable writes in the time of one."""
 
 FILE_BATCH = 64
 """Files handed to the threads at once: what an interruption waits for."""
@@ -76,9 +74,8 @@ class Rotation:
         self._database = database
         self._settings = settings
         self._vault = vault
-        portraits = PortraitStore(settings.portraits_dir, vault)
-        evidence = BlobStore(settings.evidence_dir, vault, kind="evidence")
-        self._stores: dict[str, BlobStore] = {store.kind: store for store in (portraits, evidence)}
+        stores = (portrait_store(settings, vault), evidence_store(settings, vault))
+        self._stores: dict[str, BlobStore] = {store.kind: store for store in stores}
         self._result = Resealed(0, [], 0, 0)
         self._lock = Lock()
 
@@ -211,7 +208,8 @@ class Rotation:
         def work(file: StoredFile) -> int:
             return self._reseal_file(file, highest, plain)
 
-        with ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="reseal") as pool:
+        threads = min(store.medium.threads for store in self._stores.values())
+        with ThreadPoolExecutor(threads, thread_name_prefix="reseal") as pool:
             for files in _batches(stored_files(self._database)):
                 done += sum(pool.map(work, files))
                 advance(len(files))
@@ -228,14 +226,19 @@ class Rotation:
             number = store.key_number(file.location)
             if number is None or number > highest:
                 return 0
-            return int(store.reseal(file.location, owner=file.owner))
+            if not store.medium.needs_row_lock:
+                return int(store.reseal(file.location, owner=file.owner))
+            with self._database.write() as session:
+                return int(hold(session, file) and store.reseal(file.location, owner=file.owner))
         except SealBrokenError:
             with self._lock:
                 self._result.broken.append(f"{file.store} file of {file.owner}")
             return 0
 
     def _seal_file(self, store: BlobStore, file: StoredFile) -> int:
-        """Put an encrypted file in the place of a plain one."""
+        """Put an encrypted file in the place of a plain one; only folders are that old."""
+        if not isinstance(store.medium, Folder):
+            raise SealBrokenError("A plain file cannot be in a bucket.")
         old = store.directory / file.location
         try:
             data = old.read_bytes()

@@ -1,8 +1,9 @@
 """Encodes portraits on a Ray cluster: the same code on many machines, the same templates to the bit.
 
-The only module that imports Ray. Its workers are given a pack's folder, the portrait folder
-and the tasks; they must reach both folders under the same paths (a shared file system) and
-have this program installed in the same version and the operator's keys in their settings. They
+The only module that imports Ray. Its workers are given a pack's folder, where the portraits are
+and the tasks; they must reach folders under the same paths (a shared file system), a bucket by
+their own settings, and have this program installed in the same version and the operator's keys in
+their settings. They
 never see the database: the wrapped data keys come with the task, and the templates
 come back to the caller, who stores them.
 """
@@ -18,8 +19,13 @@ from index.errors import PackError
 from index.extraction import Extractor
 from index.pack import load_pack
 from service.encryption.carried import CarriedKeys, carried_here
+from service.encryption.folder import Folder
+from service.encryption.opener import Opener
+from service.errors import SettingsError
+from service.file_stores import portrait_store
 from service.galleries.rebuild import BATCH, EngineError, Result, Task, encode
 from service.portrait_store import PortraitStore
+from service.settings import load_settings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would otherwise report its use to its maker.
 
@@ -50,8 +56,8 @@ class RayEngine:
         Args:
             pack_dir: The pack's folder, as the workers see it.
             contract_id: The pack that must be there.
-            store: The portraits; the workers see its folder under the same path, and open what is in it
-                with the keys of their own settings.
+            store: The portraits; the workers see its folder under the same path, or have its bucket in their
+                own settings, and open what is in it with the keys of their own settings.
             per_call: Portraits that one worker encodes between two answers.
             address: The cluster's; by default that of RAY_ADDRESS, or else one on this machine.
 
@@ -61,7 +67,7 @@ class RayEngine:
         self._worker = {
             "pack_dir": pack_dir.absolute(),
             "contract_id": contract_id,
-            "portraits_dir": store.directory.absolute(),
+            "portraits": _place(store),
             "keys": store.carried_keys(),
         }
         self._per_call = per_call
@@ -118,18 +124,24 @@ class RayEngine:
 class Worker:
     """One process of the cluster, with the pack loaded."""
 
-    def __init__(self, pack_dir: Path, contract_id: str, portraits_dir: Path, keys: CarriedKeys) -> None:
+    def __init__(self, pack_dir: Path, contract_id: str, portraits: Path | str, keys: CarriedKeys) -> None:
         """Load the pack.
+
+        Args:
+            pack_dir: Its folder.
+            contract_id: What must be in it.
+            portraits: The folder that they lie in, or the name of a bucket that this machine's settings open.
+            keys: What they are encrypted with.
 
         Raises:
             PackError: It is missing here, damaged, or another one.
-            SettingsError: The keys that the portraits need are not given here.
+            SettingsError: The keys or the bucket that the portraits need are not in the settings here.
         """
         pack = load_pack(pack_dir)
         if pack.contract_id != contract_id:
             raise PackError(f"{pack_dir} on a worker holds another pack than on the machine that asks.")
         self._extractor = Extractor(pack)
-        self._store = PortraitStore(portraits_dir, carried_here(keys))
+        self._store = _store(portraits, carried_here(keys))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Encode a batch of columns as `_row` makes them."""
@@ -151,6 +163,19 @@ class Worker:
             "by_old_landmarks": np.array([result.by_old_landmarks for result in results], dtype=np.bool_),
             "reason": np.array([result.reason for result in results], dtype=object),
         }
+
+
+def _place(store: PortraitStore) -> Path | str:
+    return store.directory.absolute() if isinstance(store.medium, Folder) else store.medium.name
+
+
+def _store(portraits: Path | str, opener: Opener) -> PortraitStore:
+    if isinstance(portraits, Path):
+        return PortraitStore(portraits, opener)
+    store = portrait_store(load_settings(), opener)
+    if store.medium.name != portraits:
+        raise SettingsError(f"ONEPERSON_FILES_URL on a worker does not open {portraits}")
+    return store
 
 
 def _row(task: Task) -> dict[str, Any]:

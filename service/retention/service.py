@@ -17,7 +17,7 @@ from service.database import Database
 from service.encryption.blobs import BlobStore
 from service.erasures import Erasures
 from service.errors import StorageUnavailableError
-from service.portrait_store import PortraitStore
+from service.file_stores import evidence_store, portrait_store
 from service.retention import due
 from service.retention.collections import purge_collections
 from service.retention.due import Cutoffs
@@ -74,8 +74,8 @@ class Retention:
         self._settings = settings
         self._actor = actor
         self._erasures = Erasures(settings)
-        self._portraits = PortraitStore(settings.portraits_dir)
-        self._evidence = BlobStore(settings.evidence_dir, None, kind="evidence")
+        self._portraits = portrait_store(settings)
+        self._evidence = evidence_store(settings)
         self._next_at = time.monotonic() + FIRST_S
         self._purge_at = time.monotonic() + FIRST_S
 
