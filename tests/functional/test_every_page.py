@@ -7,7 +7,7 @@ import httpx
 import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from service.auth.cookies import session_cookie_name
 from service.auth.policy import POLICY
@@ -26,7 +26,7 @@ AXE = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
 }
-A4_ACROSS = {"width": 1046, "height": 718}
+A4_ACROSS: ViewportSize = {"width": 1046, "height": 718}
 """CSS pixels of A4 landscape within margins of 10 mm, at 96 to the inch."""
 
 GRAVE = frozenset({"serious", "critical"})
@@ -115,7 +115,7 @@ def test_all_columns_of_the_month_are_on_the_printed_sheet(
     page.emulate_media(media="print")
     widths = page.evaluate("[document.querySelector('.monthly').scrollWidth, document.body.clientWidth]")
     page.emulate_media(media="screen")
-    page.set_viewport_size(DESKTOP)
+    page.set_viewport_size({"width": DESKTOP["width"], "height": DESKTOP["height"]})
     assert widths[0] <= widths[1]
 
 
