@@ -40,6 +40,10 @@ WIDTHS = (1, 2, WIDEST)
 _TILE_BYTES = 176 * 1024
 """Codes that all probes pass over before the next are read: a third of a core's second-level cache."""
 
+_AHEAD = 2048
+"""Bytes of codes that are asked for ahead where few probes wait for memory: scanning 34 MB that are in
+no cache takes a quarter less (512 ahead an eighth; from 1,024 to 16,384 the same within 8 %)."""
+
 _I1, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 _BYTES32, _WORDS16, _TABLE = ir.VectorType(_I8, 32), ir.VectorType(_I16, 16), ir.VectorType(_I8, 16)
 _POINTER = _I8.as_pointer()
@@ -60,13 +64,15 @@ def scan_module() -> str:
     of all references for one probe.
     """
     module = ir.Module("scan")
-    lookup = ir.Function(
-        module, ir.FunctionType(_BYTES32, [_BYTES32, _BYTES32]), name="llvm.x86.avx2.pshuf.b"
-    )
     for width in WIDTHS:
-        _tiled(module, _blocks_above(module, lookup, width), width)
-    _all_sums(module, lookup)
+        _tiled(module, _blocks_above(module, width), width)
+    _all_sums(module)
     return str(module)
+
+
+def _instruction(module: Value, name: str, kind: Value) -> Value:
+    """Return the function by which LLVM knows an instruction of the processor."""
+    return module.globals.get(name) or ir.Function(module, kind, name=name)
 
 
 def _function(
@@ -146,7 +152,20 @@ class _Scanner:
 
     builder: Value
     lookup: Value
+    prefetch: Value
     width: int
+
+    @staticmethod
+    def of(builder: Value, width: int) -> "_Scanner":
+        """Take the instructions needed into the builder's module."""
+        lookup = ir.FunctionType(_BYTES32, [_BYTES32, _BYTES32])
+        prefetch = ir.FunctionType(ir.VoidType(), [_POINTER, _I32, _I32, _I32])
+        return _Scanner(
+            builder,
+            _instruction(builder.module, "llvm.x86.avx2.pshuf.b", lookup),
+            _instruction(builder.module, "llvm.prefetch.p0", prefetch),
+            width,
+        )
 
     def block_sums(self, codes: Value, tables: Value, runs: Value) -> list[tuple[Value, Value]]:
         """Sum up a block for every probe: two vectors of 16 references each.
@@ -159,8 +178,12 @@ class _Scanner:
         with _Loop(builder, runs) as loop:
             words = [loop.carry(zero) for _ in range(self.width)]
             highs = [loop.carry(zero) for _ in range(self.width)]
+            codes = builder.gep(codes, [builder.mul(loop.at, _I64(BYTES * BLOCK))])
+            if self.width < WIDEST:  # A run is a line of the cache.
+                ahead = builder.gep(codes, [_I64(_AHEAD)])
+                builder.call(self.prefetch, [ahead, _I32(0), _I32(3), _I32(1)])
             sums = self._byte_sums(
-                builder.gep(codes, [builder.mul(loop.at, _I64(BYTES * BLOCK))]),
+                codes,
                 builder.gep(tables, [builder.mul(loop.at, _I64(LOOKUPS * self.width * 16))]),
             )
             added = [builder.add(word, one) for word, one in zip(words, sums, strict=True)]
@@ -192,7 +215,7 @@ class _Scanner:
         return [builder.bitcast(one, _WORDS16) for one in sums]
 
 
-def _blocks_above(module: Value, lookup: Value, width: int) -> Value:
+def _blocks_above(module: Value, width: int) -> Value:
     """Write the function that scans some blocks for `width` probes."""
     function, given = _function(
         module,
@@ -214,7 +237,7 @@ def _blocks_above(module: Value, lookup: Value, width: int) -> Value:
     with _Loop(builder, given["blocks"]) as loop:
         codes = builder.gep(given["codes"], [builder.mul(loop.at, block_bytes)])
         row = builder.shl(builder.add(given["first"], loop.at), _I64(BLOCK.bit_length() - 1))
-        both = _Scanner(builder, lookup, width).block_sums(codes, given["tables"], given["runs"])
+        both = _Scanner.of(builder, width).block_sums(codes, given["tables"], given["runs"])
         for probe, sums in enumerate(both):
             _write_down(builder, given, probe=probe, sums=sums, row=row, room=room)
     builder.ret_void()
@@ -295,7 +318,7 @@ def _tiled(module: Value, blocks_above: Value, width: int) -> None:
     builder.ret_void()
 
 
-def _all_sums(module: Value, lookup: Value) -> None:
+def _all_sums(module: Value) -> None:
     """Write the function that returns every sum for one probe."""
     function, given = _function(
         module,
@@ -306,7 +329,7 @@ def _all_sums(module: Value, lookup: Value) -> None:
     block_bytes = builder.mul(given["runs"], _I64(BYTES * BLOCK))
     with _Loop(builder, given["blocks"]) as loop:
         codes = builder.gep(given["codes"], [builder.mul(loop.at, block_bytes)])
-        (both,) = _Scanner(builder, lookup, 1).block_sums(codes, given["tables"], given["runs"])
+        (both,) = _Scanner.of(builder, 1).block_sums(codes, given["tables"], given["runs"])
         for half, part in enumerate(both):
             at = builder.add(builder.mul(loop.at, _I64(2 * BLOCK)), _I64(half * BLOCK))
             to = builder.bitcast(builder.gep(given["sums"], [at]), _WORDS16.as_pointer())
