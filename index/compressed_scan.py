@@ -17,7 +17,7 @@ The rotation is uniformly random and independent of faces, so given x and its co
 uniform on the sphere of D-1 dimensions, for any encoder and any person, and the distribution of w
 is known exactly. e is the sum of M = D/g roundings of at most half a step: sub-Gaussian with variance
 σ² = M/4·step², *if* the roundings are taken for independent, which is the only thing assumed;
-it adds less than 1 % to the margin. So for s at or above a threshold T >= 0, except with
+it adds one to two per cent to the margin. So for s at or above a threshold T >= 0, except with
 probability `MISS_PROBABILITY`,
 
     <Rp, x̂> >= cut(T) = a·T - r(sqrt(1-T²))

@@ -2,7 +2,7 @@
 
 It needs AVX2, and a system that lets a process make memory executable: some hardened ones
 (SELinux without `execmem`, systemd's `MemoryDenyWriteExecute`) do not. Elsewhere
-`index.faiss_scan` serves, with the same answers in two to four times the time.
+`index.faiss_scan` serves, with the same answers in about twice the time.
 """
 
 import ctypes

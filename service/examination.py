@@ -164,7 +164,7 @@ def _scan() -> Finding:
     """Tell what will scan the galleries; either way answers are the same."""
     why = why_not()
     if why:
-        return Finding("scan", True, f"by FAISS, in two to four times the time of machine code: {why}")
+        return Finding("scan", True, f"by FAISS, in about twice the time of machine code: {why}")
     return Finding("scan", True, "by machine code made for this processor")
 
 
