@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from service.review.opinion import (
     CandidateConclusion,
@@ -51,13 +51,17 @@ class NextQuery(Model):
     division: Division | None = Field(
         None, description="Only this division and those below it.", examples=["530100"]
     )
-    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
-    overdue: bool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
+    escalated: StrictBool | None = Field(
+        None, description="Only those on which officers disagreed, or did not."
+    )
+    overdue: StrictBool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
 
 
 class QueueQuery(NextQuery):
-    """Which cases an officer wants to see."""
+    """Which cases an officer wants to see; in an address, where all is text, `true` and `1` are one."""
 
+    escalated: bool | None = Field(None, description="Only those on which officers disagreed, or did not.")
+    overdue: bool = Field(False, description="Only cases open for longer than ONEPERSON_CASE_DUE_DAYS.")
     mine: bool = Field(False, description="Only cases that you have claimed.")
     after: Annotated[str, StringConstraints(max_length=200)] | None = Field(
         None, description="`next` of the page before."
