@@ -1,7 +1,7 @@
 """How far chance may move a compressed score, from the exact distribution of directions.
 
 Two things move it (`index.compressed_scan`): b·w, with w one coordinate of a point drawn
-uniformly from the unit sphere of n = D-1 dimensions, and e, the rounding of FAISS's tables,
+uniformly from the unit sphere of n = D-1 dimensions, and e, the rounding of lookup tables,
 sub-Gaussian with standard deviation σ and independent of w. Wanted is a margin r that
 b·w + e exceeds with probability at most p = `MISS_PROBABILITY`.
 

@@ -24,11 +24,12 @@ from service.audit.opening import note_restoration
 from service.audit.service import AuditKind, record
 from service.auth.service import Actor
 from service.backup import rows
+from service.backup.buckets import Buckets
 from service.backup.container import SealedReader
 from service.backup.errors import BackupError
 from service.backup.items import ANCHORS, FILE, ROWS, SINCE, TABLE, WEIGHTS, Item, read_items
 from service.backup.reading import Checked, check_backup
-from service.backup.target import require_empty_database, target_of
+from service.backup.target import Folders, require_empty_database
 from service.database import Database
 from service.encryption.keys import KeyRing, load_keys
 from service.erasures import ErasureListError, Erasures, Marks, marks_in, named_person, named_portrait
@@ -66,7 +67,7 @@ class Restoration:
         """Read this file into what the settings name."""
         self._path = path
         self._settings = settings
-        self._folders = target_of(settings)
+        self._folders = Buckets(settings) if settings.files_url else Folders(settings)
         self._erasures = Erasures(settings)
         self._since: dict[str, Any] = {"keys": [], "erasures": [], "gone": []}
         self._tables: dict[str, rows.Columns] = {}

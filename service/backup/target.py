@@ -46,19 +46,6 @@ class Target(Protocol):
         """Put the files in their places, durably."""
 
 
-def target_of(settings: Settings) -> Target:
-    """Return what a backup's files are restored into.
-
-    Raises:
-        SettingsError: Their place cannot be used as it is set.
-    """
-    if not settings.files_url:
-        return Folders(settings)
-    from service.backup.buckets import Buckets  # noqa: PLC0415 - it needs this module
-
-    return Buckets(settings)
-
-
 class Folders:
     """The stores of files, filled aside and put in place by renames."""
 
