@@ -40,6 +40,10 @@ NAMES = (FLAGGED, REGISTERED)
 RENEW_EVERY_S = 60.0
 """Seconds between looks for generations that another process has written; a look reads a line."""
 
+_ROUNDS = 3
+"""Times that changes are read and what they lack is encoded before they are applied: meanwhile more may come
+from a process with another pack, but slower than they are encoded."""
+
 _SPOILT = "The gallery '{}' met damaged vectors on the disk; it is made anew from the stored templates."
 
 
@@ -218,31 +222,46 @@ class Galleries:
                     self._calibrations.current(keeper.place.name, keeper.gallery)
 
     def _catch_up(self) -> None:
-        with self._database.read() as session:
-            self._catch_up_from(session)
-        if self._complete():
+        """Apply what was committed; what other packs' processes enrolled is encoded before it is applied.
+
+        So a complete gallery is never shown incomplete to the searches that go on meanwhile, as long as
+        what it lacks is little enough to be encoded here.
+        """
+        for _ in range(_ROUNDS):
             with self._database.read() as session:
-                self._catch_up_from(session)
+                missed = self._missed(session)
+            if any(isinstance(found, Keeper) for found in missed.values()):
+                self._apply(missed)  # Made anew: not complete before either, so it is completed in its place.
+                missed = {}
+            if not self._complete(missed):
+                break
+        else:
+            with self._database.read() as session:
+                missed = self._missed(session)
+        self._apply(missed)
 
-    def _complete(self) -> bool:
-        """Have the few portraits encoded that a gallery lacks; tell whether any were."""
-        completing = self._completing
-        if completing is None:
-            return False
-        lacking = {name: keeper.unencoded for name, keeper in self._keepers.items() if keeper.unencoded}
-        done = [completing.complete(name, unencoded) for name, unencoded in lacking.items()]
-        return any(done)
-
-    def _catch_up_from(self, session: Session) -> None:
+    def _missed(self, session: Session) -> dict[str, list[Change] | Keeper]:
+        """Return what brings each gallery that is behind up to this view of the database."""
         heads = repository.heads(session)
         behind = [k for k in self._keepers.values() if not self._is_at(k.place.name, heads[k.place.name])]
-        changes = {k.place.name: self._changes(session, k, heads[k.place.name]) for k in behind}
+        return {k.place.name: self._changes(session, k, heads[k.place.name]) for k in behind}
+
+    def _apply(self, missed: dict[str, list[Change] | Keeper]) -> None:
         with self._lock.exclusive():
-            for name, found in changes.items():
+            for name, found in missed.items():
                 if isinstance(found, Keeper):
                     self._keepers[name] = found
                 else:
                     self._keepers[name].apply(found)
+
+    def _complete(self, missed: dict[str, list[Change] | Keeper]) -> bool:
+        """Have the few portraits encoded that a gallery lacks or would lack; tell whether any were."""
+        completing = self._completing
+        if completing is None:
+            return False
+        lacking = {name: _lacking(keeper, missed.get(name)) for name, keeper in self._keepers.items()}
+        done = [completing.complete(name, unencoded) for name, unencoded in lacking.items() if unencoded]
+        return any(done)
 
     def _changes(self, session: Session, keeper: Keeper, head: int) -> list[Change] | Keeper:
         """Return what a gallery has missed: the changes, or where those do not do, a new one."""
@@ -330,6 +349,14 @@ class Galleries:
             persons=persons,
             references=references,
         )
+
+
+def _lacking(keeper: Keeper, missed: list[Change] | Keeper | None) -> set[int]:
+    """Return the references of which a gallery has no template once what it missed is applied."""
+    changes = missed if isinstance(missed, list) else []
+    latest = {change.reference_id: change for change in changes if change.position > keeper.position}
+    unencoded = {one for one, change in latest.items() if change.stored and change.reference is None}
+    return unencoded | (keeper.unencoded - latest.keys())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Which pack is in force, how switches are taken back, and what is encoded while services change over."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,38 @@ def test_services_with_different_packs_find_whom_the_other_enrols(
             assert found(galleries, own, person) == 1
     positions = {galleries.states()[0].position for galleries, _engine in lines}
     assert positions == {4}  # Two enrolments, and each encoded once more by the other.
+
+
+def test_no_gallery_is_incomplete_while_what_another_pack_enrolled_is_encoded(
+    database: Database,
+    settings: Settings,
+    store: PortraitStore,
+    engines: tuple[Engine, Engine],
+) -> None:
+    ours, other = engines
+    seen: list[bool] = []
+
+    class Watched(Completing):
+        def complete(self, gallery: str, reference_ids: Collection[int]) -> bool:
+            """Look at the gallery as the searches of other threads do, before and after encoding."""
+            seen.append(galleries.states()[0].ready)
+            done = super().complete(gallery, reference_ids)
+            seen.append(galleries.states()[0].ready)
+            return done
+
+    enrol(database, settings, store, ours, 1)
+    switch(database, settings, other.pack, "other", ours.pack)
+    galleries = Galleries(
+        database=database,
+        settings=settings,
+        pack=ours.pack,
+        completing=Watched(database, store, ours.extractor),
+    )
+    galleries.open()
+    enrol(database, settings, store, other, 2)
+    assert found(galleries, ours, 2) == 1
+    assert seen
+    assert all(seen)
 
 
 def test_another_pack_in_the_settings_alone_is_left_to_the_operator(
