@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
+from service.audit.service import AuditKind, record
+from service.auth.service import SYSTEM
 from service.database import Database
 from service.encryption.blobs import BlobStore
 from service.encryption.files import StoredFile, stored_files
@@ -50,6 +52,8 @@ def copy_files(
         target: The same settings with another place in them.
         advance: Told how many more files are done.
 
+    The copy is on record as `files-copied`.
+
     Raises:
         SettingsError: Both are the same, a place cannot be used or is another installation's, or files are
             not encrypted yet.
@@ -76,6 +80,7 @@ def copy_files(
             advance(len(batch))
     for store in targets.values():
         _begin(store)  # Last: a service that is started on half of the files takes them for away.
+    _record(database, result, sources, targets)
     return result
 
 
@@ -152,3 +157,19 @@ def _begin(store: BlobStore) -> None:
         store.medium.begin()
     except OSError as error:
         raise StorageUnavailableError(f"The place cannot be used ({error.strerror}).") from error
+
+
+def _record(
+    database: Database, result: Copied, sources: Mapping[str, BlobStore], targets: Mapping[str, BlobStore]
+) -> None:
+    with database.write() as session:
+        record(
+            session,
+            AuditKind.FILES_COPIED,
+            actor=SYSTEM,
+            copied=result.copied,
+            present=result.present,
+            missing=len(result.missing),
+            places=sorted(store.medium.name for store in sources.values()),
+            to=sorted(store.medium.name for store in targets.values()),
+        )

@@ -100,6 +100,7 @@ class AuditKind(StrEnum):
     SETTINGS_CHANGED = "settings-changed"
     KEY_ROTATED = "key-rotated"
     BACKUP_MADE = "backup-made"
+    FILES_COPIED = "files-copied"
     RESTORED = "restored"
     PROBE_ERASED = "probe-erased"
     EVIDENCE_ERASED = "evidence-erased"

@@ -35,7 +35,7 @@ from service.persons.service import Persons
 from service.portrait_store import owner_of_person
 from service.settings import Settings
 from service.stored_files import damaged_files, erase_orphans
-from service.tables import Person, Portrait
+from service.tables import AuditEvent, Person, Portrait
 from tests.s3 import BucketSettings, bucket_of
 from tests.service.conftest import SQLITE_ONLY
 from tests.synthetic import synthetic_portrait
@@ -119,6 +119,9 @@ def test_an_installation_moves_into_a_bucket_and_back(
     enrolled.erase("P0", actor=SYSTEM)  # Only the folder knows of both: the service still runs on it.
     enrol(enrolled, 7)
     assert copied(database, settings, there) == Copied(1, PERSONS - 1, [])
+    with database.read() as session:
+        told = select(AuditEvent.details).where(AuditEvent.kind == "files-copied").order_by(AuditEvent.id)
+        assert [details["copied"] for details in session.scalars(told)] == [0, 1]
     assert erase_orphans(database, there) == {"portrait": 1}
     assert_sound(database, there, persons=PERSONS)
 
