@@ -7,7 +7,7 @@ whatever the picture's size, and faces cut by the frame are found.
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -56,6 +56,21 @@ class SquareModel(Protocol):
         """
 
 
+class Refiner(Protocol):
+    """Anything that looks a second time at faces; safe to call from several threads at once."""
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
+        """Correct the points of faces and drop what is none.
+
+        Args:
+            image: The picture that they were found in. Not modified.
+            faces: What was found.
+
+        Returns:
+            Those that are faces, in the same order.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class _Fit:
     """Where a picture lies in the square: square = picture * scale + offset."""
@@ -66,16 +81,19 @@ class _Fit:
 
 
 class SquareDetector:
-    """Runs a detection model on pictures of any size; tries a larger square when nothing was found."""
+    """Runs a detection model on pictures of any size; tries a larger square when no face was found."""
 
-    def __init__(self, model: SquareModel, manifest: DetectorManifest) -> None:
+    def __init__(
+        self, model: SquareModel, manifest: DetectorManifest, refiner: Refiner | None = None
+    ) -> None:
         """Keep the model and how to feed it.
 
         Args:
             model: Must be safe to call from several threads.
             manifest: Sizes and border.
+            refiner: Has the last word on what is a face and where its points are; None: the model has.
         """
-        self._model = model
+        self._model, self._refiner = model, refiner
         self._border = manifest.border
         sizes = [manifest.input_size]
         if manifest.fallback_size > manifest.input_size:
@@ -87,6 +105,8 @@ class SquareDetector:
         for size in self._sizes:
             square, fit = fit_into_square(image, size, border=self._border)
             faces = _faces(self._model.find(square), fit, image)
+            if self._refiner is not None:
+                faces = self._refiner.refine(image, faces)
             if faces:
                 return faces
         return []

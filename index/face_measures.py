@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from index.crops import cut_averaged
 from index.encoder import ARCFACE_TEMPLATE, TEMPLATE_SIZE, template_transform
 from index.types import Image, Points
 
@@ -110,13 +111,7 @@ def face_crop(image: Image, landmarks: Points) -> Image:
     Raises:
         AlignmentError: The points are not finite, or lie in one place.
     """
-    matrix = template_transform(landmarks)
-    size = (TEMPLATE_SIZE, TEMPLATE_SIZE)
-    shrink = int(1 / math.hypot(matrix[0, 0], matrix[1, 0]))
-    if shrink >= 2:
-        image, matrix = _shrunk(image, matrix, shrink)
-    crop = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(crop, np.uint8)
+    return cut_averaged(image, template_transform(landmarks), TEMPLATE_SIZE)
 
 
 def measure_light(crop: Image) -> Light:
@@ -183,23 +178,6 @@ def _detail_lost(grey: NDArray[np.float32]) -> float:
     after = np.abs(np.diff(blurred, axis=1))[_SHARP_AREA]
     total = float(before.sum())
     return float(np.maximum(before - after, 0).sum()) / total if total > 0 else 0.0
-
-
-def _shrunk(image: Image, matrix: NDArray[np.float64], shrink: int) -> tuple[Image, NDArray[np.float64]]:
-    """Average blocks of shrink x shrink pixels of the part that the crop shows; adapt the transform."""
-    corners = np.array([[0, 0], [TEMPLATE_SIZE, 0], [0, TEMPLATE_SIZE], [TEMPLATE_SIZE, TEMPLATE_SIZE]])
-    inverse = cv2.invertAffineTransform(matrix)
-    reach = corners @ inverse[:, :2].T + inverse[:, 2]
-    height, width = image.shape[:2]
-    left = int(np.clip(reach[:, 0].min(), 0, width - 1))
-    top = int(np.clip(reach[:, 1].min(), 0, height - 1))
-    columns = max(1, min(width - left, math.ceil(reach[:, 0].max()) - left) // shrink)
-    rows = max(1, min(height - top, math.ceil(reach[:, 1].max()) - top) // shrink)
-    part = image[top : top + rows * shrink, left : left + columns * shrink]
-    small = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-    shift = np.array([left, top]) + (shrink - 1) / 2
-    adapted = np.column_stack((matrix[:, :2] * shrink, matrix[:, :2] @ shift + matrix[:, 2]))
-    return small, adapted
 
 
 def _oval() -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from index.errors import PackError
+from index.pack_table import Table, number_between
 from index.types import MAX_DIMENSION
 
 MANIFEST_NAME = "pack.toml"
@@ -27,7 +27,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MODEL_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.onnx")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_MANIFEST_BYTES = 1_000_000
-_LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +60,30 @@ class DetectorManifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LandmarksManifest:
+    """How a pack corrects the five points of a face that its detector found; a pack may do without.
+
+    Attributes:
+        file: Name of the ONNX file beside the manifest: an n x 3 x s x s input, RGB, an n x 11 output: five
+            points as x and y in sides of the view, and the score before the sigmoid.
+        sha256: Of that file, lower-case hexadecimal.
+        input_size: Side s in pixels of the view of a face; a multiple of 16.
+        margin: What a view shows beyond the ArcFace template on each side, as a share of its side.
+        score_threshold: Weakest view taken for a face, 0 to 1.
+        mean: Subtracted from 0-255 values.
+        std: Divides what remains.
+    """
+
+    file: str
+    sha256: str
+    input_size: int = 64
+    margin: float = 0.12
+    score_threshold: float = 0.5
+    mean: float = 127.5
+    std: float = 127.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderManifest:
     """How a pack turns an aligned face into a vector.
 
@@ -87,6 +110,9 @@ class EncoderManifest:
     flip: bool = False
 
 
+ModelManifest = DetectorManifest | LandmarksManifest | EncoderManifest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackManifest:
     """What `pack.toml` says.
@@ -97,6 +123,7 @@ class PackManifest:
         licence: Terms of the weights, in words.
         source: Where the weights came from; may be empty.
         detector: How faces are found.
+        landmarks: How their points are corrected; None: they stay as the detector gives them.
         encoder: How faces are encoded.
         calibration: Pairs (threshold, false match rate per pair of different persons), thresholds
             ascending and rates descending; empty when nobody measured them.
@@ -108,22 +135,28 @@ class PackManifest:
     licence: str
     source: str = ""
     detector: DetectorManifest
+    landmarks: LandmarksManifest | None = None
     encoder: EncoderManifest
     calibration: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     calibration_source: str = ""
+
+    @property
+    def models(self) -> tuple[ModelManifest, ...]:
+        """What the pack says of each of its model files, in the order of their work."""
+        landmarks = () if self.landmarks is None else (self.landmarks,)
+        return self.detector, *landmarks, self.encoder
 
     @property
     def contract_id(self) -> str:
         """Identify the templates that this pack makes: 64 hexadecimal digits.
 
         It covers the weights, every constant that shapes a template and the dimension, and leaves out
-        name, version, licence and calibration.
+        name, version, licence and calibration. A pack without a model for points has the id that it had
+        before there were any.
         """
-        contract = {
-            "pipeline": PIPELINE_VERSION,
-            "detector": {k: v for k, v in _detector_table(self.detector).items() if k != "file"},
-            "encoder": {k: v for k, v in _encoder_table(self.encoder).items() if k != "file"},
-        }
+        tables = _model_tables(self)
+        contract: dict[str, object] = {"pipeline": PIPELINE_VERSION}
+        contract |= {name: {k: v for k, v in table.items() if k != "file"} for name, table in tables.items()}
         return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()
 
 
@@ -170,121 +203,58 @@ def write_manifest(manifest: PackManifest, directory: Path) -> Path:
     return path
 
 
-class _Table:
-    """One table of the document, from which keys are taken until none is left."""
-
-    def __init__(self, values: object, place: str) -> None:
-        if not isinstance(values, dict):
-            raise PackError(f"{place}: must be a table")
-        self._values = dict(cast(Mapping[str, object], values))
-        self.place = place
-
-    def wrong(self, key: str, remedy: str) -> PackError:
-        return PackError(f"{self.place}: '{key}' {remedy}")
-
-    def take(self, key: str, default: object = None) -> object:
-        if key in self._values:
-            return self._values.pop(key)
-        if default is None:
-            raise self.wrong(key, "is missing; add it")
-        return default
-
-    def text(self, key: str, default: str | None = None, *, pattern: re.Pattern[str] | None = None) -> str:
-        value = self.take(key, default)
-        if not isinstance(value, str) or any(not c.isprintable() for c in value):
-            raise self.wrong(key, "must be one line of text")
-        if default is None and not value.strip():
-            raise self.wrong(key, "must not be empty")
-        if pattern is not None and not pattern.fullmatch(value):
-            raise self.wrong(key, f"is '{value}', but must match {pattern.pattern}")
-        return value
-
-    def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
-        value = self.text(key, default)
-        if value not in choices:
-            raise self.wrong(key, f"is '{value}', but must be one of: {', '.join(choices)}")
-        return value
-
-    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
-        return _number(self.take(key, default), low, high, place=f"{self.place}: '{key}'")
-
-    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
-        value = self.number(key, low, high, default)
-        if value != int(value):
-            raise self.wrong(key, "must be a whole number")
-        return int(value)
-
-    def triple(self, key: str, low: float, high: float) -> Triple:
-        value = self.take(key)
-        values = value if isinstance(value, list) else [value] * 3
-        if len(values) != 3:
-            raise self.wrong(key, "must be one number, or three: one per channel")
-        first, second, third = (_number(v, low, high, place=f"{self.place}: '{key}'") for v in values)
-        return first, second, third
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self.take(key, default)
-        if not isinstance(value, bool):
-            raise self.wrong(key, "must be true or false")
-        return value
-
-    def table(self, key: str, *, optional: bool = False) -> "_Table":
-        return _Table(self.take(key, {} if optional else None), f"{self.place} [{key}]")
-
-    def finish(self) -> None:
-        if self._values:
-            raise PackError(f"{self.place}: unknown key '{sorted(self._values)[0]}'; remove or correct it")
-
-
-def _number(value: object, low: float, high: float, *, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PackError(f"{place} must be a number")
-    if abs(value) > _LARGEST or math.isnan(value):  # Python's whole numbers may be too large for any float.
-        raise PackError(f"{place} must be a number of ordinary size")
-    if not low <= value <= high:
-        raise PackError(f"{place} is {value:g}, but must be {low:g} to {high:g}")
-    return float(value)
-
-
 def _parse(document: Mapping[str, object], path: Path) -> PackManifest:
-    top = _Table(document, str(path))
-    points, calibration_source = _parse_calibration(top.table("calibration", optional=True))
+    top = Table(document, str(path))
+    landmarks, calibration = top.table_or_none("landmarks"), top.table_or_none("calibration")
+    points, source = ((), "") if calibration is None else _parse_calibration(calibration)
     manifest = PackManifest(
         name=top.text("name", pattern=_NAME),
         version=top.text("version"),
         licence=top.text("licence"),
         source=top.text("source", ""),
         detector=_parse_detector(top.table("detector")),
+        landmarks=None if landmarks is None else _parse_landmarks(landmarks),
         encoder=_parse_encoder(top.table("encoder")),
         calibration=points,
-        calibration_source=calibration_source,
+        calibration_source=source,
     )
     top.finish()
     return manifest
 
 
-def _parse_detector(table: _Table) -> DetectorManifest:
+def _parse_detector(table: Table) -> DetectorManifest:
     layout = cast(DetectorLayout, table.choice("layout", ("scrfd", "yunet")))
     detector = DetectorManifest(
         layout=layout,
         file=table.text("file", pattern=_MODEL_FILE),
         sha256=table.text("sha256", pattern=_SHA256),
-        input_size=table.integer("input_size", 64, 2048, 320),
-        fallback_size=table.integer("fallback_size", 0, 2048, 640),
+        input_size=table.integer("input_size", 64, 2048, 320, step=32),
+        fallback_size=table.integer("fallback_size", 0, 2048, 640, step=32),
         border=table.number("border", 0.0, 0.5, 0.15),
         score_threshold=table.number("score_threshold", 0.05, 0.99, 0.6),
         nms_threshold=table.number("nms_threshold", 0.05, 0.95, 0.4),
         mean=table.number("mean", -1000.0, 1000.0, 127.5) if layout == "scrfd" else 127.5,
         std=table.number("std", 1e-6, 1000.0, 128.0) if layout == "scrfd" else 128.0,
     )
-    for key in ("input_size", "fallback_size"):
-        if getattr(detector, key) % 32:
-            raise table.wrong(key, "must be a multiple of 32")
     table.finish()
     return detector
 
 
-def _parse_encoder(table: _Table) -> EncoderManifest:
+def _parse_landmarks(table: Table) -> LandmarksManifest:
+    landmarks = LandmarksManifest(
+        file=table.text("file", pattern=_MODEL_FILE),
+        sha256=table.text("sha256", pattern=_SHA256),
+        input_size=table.integer("input_size", 32, 128, 64, step=16),
+        margin=table.number("margin", 0.0, 0.3, 0.12),
+        score_threshold=table.number("score_threshold", 0.01, 0.99, 0.5),
+        mean=table.number("mean", -1000.0, 1000.0, 127.5),
+        std=table.number("std", 1e-6, 1000.0, 127.5),
+    )
+    table.finish()
+    return landmarks
+
+
+def _parse_encoder(table: Table) -> EncoderManifest:
     table.choice("layout", ("arcface",))
     encoder = EncoderManifest(
         file=table.text("file", pattern=_MODEL_FILE),
@@ -300,7 +270,7 @@ def _parse_encoder(table: _Table) -> EncoderManifest:
     return encoder
 
 
-def _parse_calibration(table: _Table) -> tuple[tuple[tuple[float, float], ...], str]:
+def _parse_calibration(table: Table) -> tuple[tuple[tuple[float, float], ...], str]:
     source = table.text("source", "")
     rows = table.take("points", [])
     table.finish()
@@ -308,7 +278,8 @@ def _parse_calibration(table: _Table) -> tuple[tuple[tuple[float, float], ...], 
         raise table.wrong("points", "must be a list of pairs [threshold, false match rate]")
     place = f"{table.place}: 'points'"
     points = tuple(
-        (_number(t, -1.0, 1.0, place=place), _number(rate, 0.0, 1.0, place=place)) for t, rate in rows
+        (number_between(t, -1.0, 1.0, place=place), number_between(rate, 0.0, 1.0, place=place))
+        for t, rate in rows
     )
     for (threshold, rate), (next_threshold, next_rate) in pairwise(points):
         if next_threshold <= threshold or next_rate > rate:
@@ -325,16 +296,29 @@ def _detector_table(detector: DetectorManifest) -> dict[str, object]:
     return {key: getattr(detector, key) for key in keys}
 
 
+def _landmarks_table(landmarks: LandmarksManifest) -> dict[str, object]:
+    keys = ("file", "sha256", "input_size", "margin", "score_threshold", "mean", "std")
+    return {key: getattr(landmarks, key) for key in keys}
+
+
 def _encoder_table(encoder: EncoderManifest) -> dict[str, object]:
     keys = ("layout", "file", "sha256", "colour", "mean", "std", "input_size", "dimension", "flip")
     return {key: getattr(encoder, key) for key in keys}
 
 
+def _model_tables(manifest: PackManifest) -> dict[str, dict[str, object]]:
+    """Return the tables of the models by name, in the order of the document."""
+    tables = {"detector": _detector_table(manifest.detector)}
+    if manifest.landmarks is not None:
+        tables["landmarks"] = _landmarks_table(manifest.landmarks)
+    return tables | {"encoder": _encoder_table(manifest.encoder)}
+
+
 def _as_toml(manifest: PackManifest) -> str:
     top = {key: getattr(manifest, key) for key in ("name", "version", "licence", "source")}
     lines = _lines(top)
-    lines += ["", "[detector]", *_lines(_detector_table(manifest.detector))]
-    lines += ["", "[encoder]", *_lines(_encoder_table(manifest.encoder))]
+    for name, table in _model_tables(manifest).items():
+        lines += ["", f"[{name}]", *_lines(table)]
     if manifest.calibration:
         rows = (f"  [{threshold!r}, {rate!r}]," for threshold, rate in manifest.calibration)
         lines += ["", "[calibration]", *_lines({"source": manifest.calibration_source})]

@@ -12,6 +12,7 @@ from index.pack import (
     MANIFEST_NAME,
     DetectorManifest,
     EncoderManifest,
+    LandmarksManifest,
     PackManifest,
     encoder_dimension,
     model_sha256,
@@ -38,6 +39,9 @@ class PackRecipe:
         mean: Subtracted from the encoder's 0-255 input, per channel.
         std: Divides what remains, per channel.
         flip: Add the mirrored crop's output.
+        landmarks: The ONNX file of the model that corrects points; None: there is none.
+        landmarks_size: See `LandmarksManifest.input_size`.
+        landmarks_margin: See `LandmarksManifest.margin`.
         input_size: See `DetectorManifest.input_size`.
         fallback_size: See `DetectorManifest.fallback_size`.
         calibration: Measured false match rates, see `PackManifest.calibration`.
@@ -55,6 +59,9 @@ class PackRecipe:
     mean: Triple
     std: Triple
     flip: bool = False
+    landmarks: Path | None = None
+    landmarks_size: int = 64
+    landmarks_margin: float = 0.12
     input_size: int = 320
     fallback_size: int = 640
     calibration: tuple[tuple[float, float], ...] = ()
@@ -75,7 +82,7 @@ def assemble_pack(recipe: PackRecipe, packs_dir: Path) -> Path:
         PackError: A model is missing or does not fit, or a pack of that name is there already.
     """
     with _staged(packs_dir, recipe.name) as stage:
-        for model in (recipe.detector, recipe.encoder):
+        for model in filter(None, (recipe.detector, recipe.landmarks, recipe.encoder)):
             _copy(model, stage / model.name)
         write_manifest(_manifest(recipe), stage)
         verify_pack(stage)
@@ -99,7 +106,7 @@ def install_pack(source: Path, packs_dir: Path, *, name: str | None = None) -> P
     manifest = read_manifest(source)
     named = replace(manifest, name=name or manifest.name)
     with _staged(packs_dir, named.name) as stage:
-        for file in {manifest.detector.file, manifest.encoder.file}:
+        for file in {model.file for model in manifest.models}:
             _copy(source / file, stage / file)
         write_manifest(named, stage)
         verify_pack(stage)
@@ -156,9 +163,21 @@ def _manifest(recipe: PackRecipe) -> PackManifest:
         licence=recipe.licence,
         source=recipe.source,
         detector=detector,
+        landmarks=_landmarks(recipe),
         encoder=encoder,
         calibration=recipe.calibration,
         calibration_source=recipe.calibration_source,
+    )
+
+
+def _landmarks(recipe: PackRecipe) -> LandmarksManifest | None:
+    if recipe.landmarks is None:
+        return None
+    return LandmarksManifest(
+        file=recipe.landmarks.name,
+        sha256=model_sha256(recipe.landmarks),
+        input_size=recipe.landmarks_size,
+        margin=recipe.landmarks_margin,
     )
 
 

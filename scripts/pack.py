@@ -58,6 +58,12 @@ def add(
     fallback_size: Annotated[
         int, typer.Option(help="Larger side tried when no face was found; 0: none.")
     ] = 640,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX file of a model that corrects the detector's points, likewise; none is needed."
+        ),
+    ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="Encoder's ONNX file (112 x 112), relative to the directory.")
     ] = None,
@@ -100,6 +106,8 @@ def add(
             Path(source), name, detector, encoder, licence, layout=detector_layout, colour=colour
         )
         recipe = replace(recipe, input_size=input_size, fallback_size=fallback_size, flip=flip)
+        if landmarks is not None:
+            recipe = replace(recipe, landmarks=Path(source) / landmarks)
         added = assemble_pack(_with_constants(recipe, mean, std), packs_dir)
     manifest = read_manifest(added)
     console = _console()
@@ -244,10 +252,11 @@ def _triple(option: str, text: str) -> Triple:
 
 
 def _summary(manifest: PackManifest) -> str:
-    encoder = manifest.encoder
+    encoder, corrected = manifest.encoder, " with corrected points" if manifest.landmarks else ""
     return (
-        f"{manifest.name} {manifest.version}: detector {manifest.detector.layout}, encoder {encoder.layout} "
-        f"with {encoder.dimension} numbers, contract {manifest.contract_id[:16]}. {manifest.licence}"
+        f"{manifest.name} {manifest.version}: detector {manifest.detector.layout}{corrected}, "
+        f"encoder {encoder.layout} with {encoder.dimension} numbers, contract {manifest.contract_id[:16]}. "
+        f"{manifest.licence}"
     )
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from index.pack_manifest import DetectorManifest, EncoderManifest, PackManifest, read_manifest
+from index.pack_manifest import PackManifest, read_manifest
 
 DELIVERED = Path(__file__).parents[1] / "models"
 """Model packs that travel with the product."""
@@ -53,7 +53,6 @@ def _without_addresses(component: dict[str, Any]) -> dict[str, Any]:
 
 
 def _models(pack: PackManifest) -> list[dict[str, Any]]:
-    parts: list[DetectorManifest | EncoderManifest] = [pack.detector, pack.encoder]
     return [
         {
             "bom-ref": f"model-{pack.name}-{part.file}",
@@ -63,7 +62,7 @@ def _models(pack: PackManifest) -> list[dict[str, Any]]:
             "hashes": [{"alg": "SHA-256", "content": part.sha256}],
             "licenses": [{"license": {"name": pack.licence}}],
         }
-        for part in parts
+        for part in pack.models
     ]
 
 

@@ -2,8 +2,9 @@
 
 The pack has the real layouts and runs in the real classes. Its detector, of SCRFD's layout, looks for
 five saturated dots, one colour per landmark; its encoder, of ArcFace's, sees a face as 8 x 8 shades of
-grey. A synthetic portrait is a square of 8 x 8 shades, drawn from the person's number, with the dots
-where the ArcFace template has its points. Nobody's face is involved, and neither is any training.
+grey; a third model, which it may have, finds the same dots on a close view. A synthetic portrait is a
+square of 8 x 8 shades, drawn from the person's number, with the dots where the ArcFace template has its
+points. Nobody's face is involved, and neither is any training.
 """
 
 import io
@@ -20,7 +21,14 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as Pillow
 
 from index.encoder import ARCFACE_TEMPLATE
-from index.pack import DetectorManifest, EncoderManifest, PackManifest, model_sha256, write_manifest
+from index.pack import (
+    DetectorManifest,
+    EncoderManifest,
+    LandmarksManifest,
+    PackManifest,
+    model_sha256,
+    write_manifest,
+)
 from index.types import Image
 
 Shape = Sequence[str | int | None]
@@ -28,6 +36,9 @@ Shape = Sequence[str | int | None]
 DIMENSION = 64
 SQUARE = 256
 """Side of the detector's input, fixed in its graph."""
+
+VIEW = 64
+"""Side of what the model for points sees of a face."""
 
 SHADES = 8
 """Shades of grey per side of a face; their average is what the encoder sees."""
@@ -114,11 +125,23 @@ def face_tile(person: int) -> Image:
     return tile
 
 
-def make_synthetic_pack(directory: Path, *, name: str = "synthetic") -> Path:
-    """Write the pack and return its directory, which is made if need be."""
+def make_synthetic_pack(directory: Path, *, name: str = "synthetic", landmarks: bool = False) -> Path:
+    """Write the pack and return its directory, which is made if need be.
+
+    Args:
+        directory: Of the pack.
+        name: Of the pack.
+        landmarks: Add the model that corrects points.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     onnx.save(_detector_model(), directory / "detector.onnx")
     onnx.save(_encoder_model(), directory / "encoder.onnx")
+    points = None
+    if landmarks:
+        onnx.save(_landmarks_model(), directory / "landmarks.onnx")
+        points = LandmarksManifest(
+            file="landmarks.onnx", sha256=model_sha256(directory / "landmarks.onnx"), input_size=VIEW
+        )
     manifest = PackManifest(
         name=name,
         version="1",
@@ -131,6 +154,7 @@ def make_synthetic_pack(directory: Path, *, name: str = "synthetic") -> Path:
             fallback_size=0,
             score_threshold=0.5,
         ),
+        landmarks=points,
         encoder=EncoderManifest(
             file="encoder.onnx",
             sha256=model_sha256(directory / "encoder.onnx"),
@@ -237,7 +261,7 @@ def _greys(tile: Image) -> NDArray[np.float64]:
 def _detector_model() -> onnx.ModelProto:
     """Find, near every anchor, where each colour lies; report those with one spot of each."""
     graph = _Graph()
-    moments = _moments(graph)
+    moments = _moments(graph, SQUARE)
     targets: dict[str, tuple[str, Shape]] = {}
     factor = 64.0
     sums = graph.one("AveragePool", moments, kernel_shape=[8, 8], strides=[8, 8])
@@ -253,8 +277,36 @@ def _detector_model() -> onnx.ModelProto:
     return graph.model([1, 3, SQUARE, SQUARE], [targets[name] for name in order])
 
 
-def _moments(graph: _Graph) -> str:
-    """How much each pixel is of each dot's colour, times 1, x, y and x^2 + y^2: shape (1, 20, s, s)."""
+def _landmarks_model() -> onnx.ModelProto:
+    """Find where each colour lies in a view; score those with one spot of each."""
+    graph = _Graph()
+    sums = graph.one("GlobalAveragePool", _moments(graph, VIEW))
+    x, y, present, single = _spots(graph, graph.one("Mul", sums, graph.constant(float(VIEW**2))))
+    places = graph.one("Concat", x, y, axis=2)
+    sides = graph.one("Mul", graph.one("Flatten", places), graph.constant(1.0 / VIEW))
+    whole = graph.one("Flatten", graph.one("Mul", present, single))
+    # A sigmoid of 6 is 0.998.
+    score = graph.one("Sub", graph.one("Mul", whole, graph.constant(12.0)), graph.constant(6.0))
+    graph.rename(graph.one("Concat", sides, score, axis=1), "answer")
+    return graph.model(["n", 3, VIEW, VIEW], [("answer", ["n", 11])])
+
+
+def _spots(graph: _Graph, sums: str) -> tuple[str, str, str, str]:
+    """From summed moments: the place of each colour, whether all are there, and in one spot each."""
+    mass, sum_x, sum_y, sum_r = graph.node("Split", sums, outputs=4, axis=1)
+    weight = graph.one("Max", mass, graph.constant(1e-3))
+    x, y, r = (graph.one("Div", part, weight) for part in (sum_x, sum_y, sum_r))
+    square = graph.one("Add", graph.one("Mul", x, x), graph.one("Mul", y, y))
+    spread = graph.one("Sub", r, square)
+    # A disc of area A has spread A / 2 pi; two discs in one window have far more.
+    allowed = graph.one("Add", graph.one("Mul", mass, graph.constant(0.35)), graph.constant(12.0))
+    present = _all_above(graph, graph.one("Sub", mass, graph.constant(4.0)))
+    single = _all_above(graph, graph.one("Sub", allowed, spread))
+    return x, y, present, single
+
+
+def _moments(graph: _Graph, side: int) -> str:
+    """How much each pixel is of each dot's colour, times 1, x, y and x^2 + y^2: shape (n, 20, s, s)."""
     red, green, blue = graph.node("Split", "input", outputs=3, axis=1)
     measures = [
         graph.one("Sub", red, graph.one("Max", green, blue)),
@@ -266,7 +318,7 @@ def _moments(graph: _Graph) -> str:
     # 0.5 is 64 grey levels: more than skin, walls and noise have.
     strong = graph.one("Sub", graph.one("Concat", *measures, axis=1), graph.constant(0.5))
     mass = graph.one("Relu", strong)
-    line = np.arange(SQUARE, dtype=np.float32)
+    line = np.arange(side, dtype=np.float32)
     x = graph.constant(line.reshape(1, 1, 1, -1))
     y = graph.constant(line.reshape(1, 1, -1, 1))
     radius = graph.constant((line.reshape(1, -1) ** 2 + line.reshape(-1, 1) ** 2)[None, None])
@@ -281,15 +333,7 @@ def _level(graph: _Graph, sums: str, stride: int, factor: float) -> dict[str, tu
         "AveragePool", sums, kernel_shape=[9, 9], pads=[4, 4, 4, 4], strides=[1, 1], count_include_pad=1
     )
     window = graph.one("Mul", window, graph.constant(81.0 * factor))
-    mass, sum_x, sum_y, sum_r = graph.node("Split", window, outputs=4, axis=1)
-    weight = graph.one("Max", mass, graph.constant(1e-3))
-    x, y, r = (graph.one("Div", part, weight) for part in (sum_x, sum_y, sum_r))
-    square = graph.one("Add", graph.one("Mul", x, x), graph.one("Mul", y, y))
-    spread = graph.one("Sub", r, square)
-    # A disc of area A has spread A / 2 pi; two discs in one window have far more.
-    allowed = graph.one("Add", graph.one("Mul", mass, graph.constant(0.35)), graph.constant(12.0))
-    present = _all_above(graph, graph.one("Sub", mass, graph.constant(4.0)))
-    single = _all_above(graph, graph.one("Sub", allowed, spread))
+    x, y, present, single = _spots(graph, window)
     grid = np.mgrid[:side, :side].astype(np.float32)[None] * stride
     anchor_y, anchor_x = graph.constant(grid[:, :1]), graph.constant(grid[:, 1:])
     to_x, to_y = graph.one("Sub", x, anchor_x), graph.one("Sub", y, anchor_y)

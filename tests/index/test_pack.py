@@ -30,7 +30,7 @@ from tests.synthetic import DIMENSION, face_tile, make_synthetic_pack
 @pytest.fixture
 def pack_dir(tmp_path: Path) -> Path:
     """A synthetic pack to break."""
-    return make_synthetic_pack(tmp_path / "pack")
+    return make_synthetic_pack(tmp_path / "pack", landmarks=True)
 
 
 def with_encoder(pack_dir: Path, model: onnx.ModelProto, *, dimension: int = DIMENSION) -> Path:
@@ -75,7 +75,7 @@ def test_a_pack_runs_from_a_folder_with_any_name(tmp_path: Path) -> None:
     assert verify_pack(make_synthetic_pack(tmp_path / "模型 包"))
 
 
-@pytest.mark.parametrize("file", ["detector.onnx", "encoder.onnx"])
+@pytest.mark.parametrize("file", ["detector.onnx", "landmarks.onnx", "encoder.onnx"])
 def test_an_altered_model_is_refused(pack_dir: Path, file: str) -> None:
     with (pack_dir / file).open("ab") as model_file:
         model_file.write(b"\0")
@@ -83,7 +83,7 @@ def test_an_altered_model_is_refused(pack_dir: Path, file: str) -> None:
         load_pack(pack_dir)
 
 
-@pytest.mark.parametrize("file", ["detector.onnx", "encoder.onnx"])
+@pytest.mark.parametrize("file", ["detector.onnx", "landmarks.onnx", "encoder.onnx"])
 def test_a_missing_model_is_named(pack_dir: Path, file: str) -> None:
     (pack_dir / file).unlink()
     with pytest.raises(PackError, match=f"{file}: cannot be read"):
@@ -100,9 +100,10 @@ def test_a_file_that_is_no_model_is_refused(pack_dir: Path, content: bytes) -> N
         load_pack(pack_dir)
 
 
-def test_a_link_out_of_the_pack_is_refused(pack_dir: Path, tmp_path: Path) -> None:
-    (pack_dir / "encoder.onnx").rename(tmp_path / "elsewhere.onnx")
-    (pack_dir / "encoder.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+@pytest.mark.parametrize("file", ["detector.onnx", "landmarks.onnx", "encoder.onnx"])
+def test_a_link_out_of_the_pack_is_refused(pack_dir: Path, tmp_path: Path, file: str) -> None:
+    (pack_dir / file).rename(tmp_path / "elsewhere.onnx")
+    (pack_dir / file).symlink_to(tmp_path / "elsewhere.onnx")
     with pytest.raises(PackError, match="leads out of the pack"):
         load_pack(pack_dir)
 

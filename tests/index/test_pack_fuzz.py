@@ -128,7 +128,7 @@ def trial() -> Iterator[Trial]:
 @functools.cache
 def seed_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        make_synthetic_pack(Path(folder))
+        make_synthetic_pack(Path(folder), landmarks=True)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 

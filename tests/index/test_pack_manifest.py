@@ -10,6 +10,7 @@ from index.pack import (
     MANIFEST_NAME,
     DetectorManifest,
     EncoderManifest,
+    LandmarksManifest,
     PackManifest,
     read_manifest,
     write_manifest,
@@ -36,6 +37,14 @@ MANIFEST = PackManifest(
     calibration_source="some pairs",
 )
 
+CORRECTED = replace(
+    MANIFEST,
+    landmarks=LandmarksManifest(
+        file="l.onnx", sha256="c" * 64, input_size=96, margin=0.2, score_threshold=0.3, mean=0.0, std=255.0
+    ),
+)
+"""The same with a model that corrects points."""
+
 TEXT = f"""
 name = "small"
 version = "1"
@@ -54,15 +63,25 @@ std = [127.5, 127.5, 127.5]
 dimension = 64
 """
 
+POINTS = f"""
+[landmarks]
+file = "l.onnx"
+sha256 = "{SHA_A}"
+"""
+
 
 def read(directory: Path, text: str) -> PackManifest:
     (directory / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return read_manifest(directory)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    write_manifest(MANIFEST, tmp_path)
-    assert read_manifest(tmp_path) == MANIFEST
+@pytest.mark.parametrize("manifest", [MANIFEST, CORRECTED])
+def test_what_is_written_is_read_back(tmp_path: Path, manifest: PackManifest) -> None:
+    text = write_manifest(manifest, tmp_path).read_text(encoding="utf-8")
+    assert read_manifest(tmp_path) == manifest
+    tables = [line for line in text.splitlines() if line.startswith("[") and line.endswith("]")]
+    wanted = [f"[{name}]" for name in ("detector", "landmarks", "encoder", "calibration")]
+    assert tables == (wanted if manifest.landmarks else [wanted[0], *wanted[2:]])
 
 
 def test_a_short_manifest_has_defaults(tmp_path: Path) -> None:
@@ -70,6 +89,49 @@ def test_a_short_manifest_has_defaults(tmp_path: Path) -> None:
     assert manifest.detector.input_size == 320
     assert manifest.encoder.mean == (127.5, 127.5, 127.5)
     assert manifest.calibration == ()
+    assert manifest.landmarks is None
+    landmarks = read(tmp_path, TEXT + POINTS).landmarks
+    assert landmarks == LandmarksManifest(file="l.onnx", sha256=SHA_A)
+    assert (landmarks.input_size, landmarks.margin, landmarks.score_threshold) == (64, 0.12, 0.5)
+    assert (landmarks.mean, landmarks.std) == (127.5, 127.5)
+
+
+@pytest.mark.parametrize("size", [64, 96, 160])
+def test_a_detector_may_look_at_small_squares(tmp_path: Path, size: int) -> None:
+    text = TEXT.replace('layout = "yunet"', f'layout = "yunet"\ninput_size = {size}')
+    assert read(tmp_path, text).detector.input_size == size
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("input_size = 72", "'input_size' must be a multiple of 16"),
+        ("input_size = 16", "must be 32 to 128"),
+        ("input_size = 144", "must be 32 to 128"),
+        ("margin = 0.31", "'margin' is 0.31, but must be 0 to 0.3"),
+        ("margin = -0.01", "'margin'"),
+        ("score_threshold = 0", "must be 0.01 to 0.99"),
+        ("score_threshold = 1", "must be 0.01 to 0.99"),
+        ("mean = [1, 2, 3]", "'mean' must be a number"),
+        ("std = 0", "'std'"),
+        ('layout = "points"', "unknown key 'layout'"),
+        ('file = "../l.onnx"', "'file'"),
+        ('sha256 = "beef"', "'sha256'"),
+    ],
+)
+def test_a_wrong_key_of_the_model_for_points_is_named(tmp_path: Path, line: str, named: str) -> None:
+    key = line.partition(" ")[0]
+    kept = [old for old in POINTS.splitlines() if not old.startswith(key)]
+    with pytest.raises(PackError, match=r"pack\.toml \[landmarks\]") as raised:
+        read(tmp_path, TEXT + "\n".join([*kept, line]) + "\n")
+    assert named in str(raised.value)
+
+
+@pytest.mark.parametrize("table", ["landmarks = 1", "[landmarks]", "[[landmarks]]\nfile = 'l.onnx'"])
+def test_a_table_for_points_is_whole_or_left_out(tmp_path: Path, table: str) -> None:
+    text = f"{table}\n{TEXT}" if "=" in table and "[" not in table else f"{TEXT}\n{table}\n"
+    with pytest.raises(PackError, match=r"\[landmarks\].*(is missing|must be a table)"):
+        read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +215,8 @@ def test_a_manifest_that_could_not_be_read_back_is_not_written(tmp_path: Path) -
 
 
 def test_the_contract_covers_what_shapes_a_template() -> None:
-    encoder, detector = MANIFEST.encoder, MANIFEST.detector
+    encoder, detector, landmarks = MANIFEST.encoder, MANIFEST.detector, CORRECTED.landmarks
+    assert landmarks is not None
     changed = [
         replace(MANIFEST, encoder=replace(encoder, sha256=SHA_A)),
         replace(MANIFEST, encoder=replace(encoder, mean=(1.0, 2.0, 3.0))),
@@ -165,6 +228,13 @@ def test_the_contract_covers_what_shapes_a_template() -> None:
         replace(MANIFEST, detector=replace(detector, border=0.2)),
         replace(MANIFEST, detector=replace(detector, input_size=640)),
         replace(MANIFEST, detector=replace(detector, score_threshold=0.7)),
+        CORRECTED,
+        replace(CORRECTED, landmarks=replace(landmarks, sha256=SHA_B)),
+        replace(CORRECTED, landmarks=replace(landmarks, input_size=64)),
+        replace(CORRECTED, landmarks=replace(landmarks, margin=0.1)),
+        replace(CORRECTED, landmarks=replace(landmarks, score_threshold=0.4)),
+        replace(CORRECTED, landmarks=replace(landmarks, mean=1.0)),
+        replace(CORRECTED, landmarks=replace(landmarks, std=1.0)),
     ]
     ids = {manifest.contract_id for manifest in [MANIFEST, *changed]}
     assert len(ids) == len(changed) + 1
@@ -182,3 +252,15 @@ def test_the_contract_leaves_out_what_does_not() -> None:
         encoder=replace(MANIFEST.encoder, file="renamed.onnx"),
     )
     assert renamed.contract_id == MANIFEST.contract_id
+
+
+def test_the_model_for_points_is_renamed_freely() -> None:
+    assert CORRECTED.landmarks is not None
+    renamed = replace(CORRECTED, landmarks=replace(CORRECTED.landmarks, file="renamed.onnx"))
+    assert renamed.contract_id == CORRECTED.contract_id
+    assert [model.file for model in renamed.models] == ["d.onnx", "renamed.onnx", "e.onnx"]
+
+
+def test_packs_from_before_there_were_models_for_points_keep_their_contract() -> None:
+    # Computed before the table was added: another id would have every registry encoded again.
+    assert MANIFEST.contract_id == "a799a8d925df7fd8fdbef0353b50bc43b83d5414e1c31bf568a9996d9362bd7a"

@@ -25,8 +25,8 @@ def operator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def loose(tmp_path: Path) -> Path:
-    """The two models of the synthetic pack without their manifest."""
-    folder = make_synthetic_pack(tmp_path / "loose")
+    """The models of the synthetic pack without their manifest."""
+    folder = make_synthetic_pack(tmp_path / "loose", landmarks=True)
     (folder / "pack.toml").unlink()
     return folder
 
@@ -73,6 +73,20 @@ def test_loose_models_get_a_manifest(operator: Operator, loose: Path, tmp_path: 
     assert Extractor(load_pack(tmp_path / "var" / "packs" / "mine")).extract(synthetic_portrait(1)).faces
 
 
+def test_a_model_for_points_is_added_and_copied(operator: Operator, loose: Path, tmp_path: Path) -> None:
+    more = ["--input-size", "256", "--fallback-size", "0", "--landmarks", "landmarks.onnx"]
+    done = operator.types(*arguments(loose, *more, "--into", str(tmp_path / "elsewhere")))
+    assert done.code == 0, done.err
+    assert "detector scrfd with corrected points, encoder arcface" in done.out
+    made = tmp_path / "elsewhere" / "loose"
+    assert operator.types("pack", "add", str(made), "--name", "copied").code == 0
+    copied = load_pack(tmp_path / "var" / "packs" / "copied")
+    assert leftovers(tmp_path / "var" / "packs" / "copied") == leftovers(made)
+    assert copied.manifest.landmarks == read_manifest(made).landmarks
+    assert copied.manifest.landmarks is not None
+    assert len(Extractor(copied).extract(synthetic_portrait(1)).faces) == 1
+
+
 def test_the_constants_are_taken(operator: Operator, loose: Path, tmp_path: Path) -> None:
     more = [
         "--input-size",
@@ -100,6 +114,8 @@ def test_the_constants_are_taken(operator: Operator, loose: Path, tmp_path: Path
         (["--mean", "grey"], "--mean 'grey': one number, or three"),
         (["--std", "1,2"], "--std '1,2': one number, or three"),
         (["--encoder", "gone.onnx"], "gone.onnx: cannot be"),
+        (["--landmarks", "gone.onnx"], "gone.onnx: cannot be"),
+        (["--landmarks", "encoder.onnx"], "a model for points takes n x 3 x 64 x 64"),
         (["--detector-layout", "yunet"], "layout 'yunet' has 12 outputs"),
         (["--name", "No Name"], "'name' is 'No Name'"),
     ],

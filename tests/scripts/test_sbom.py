@@ -13,6 +13,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from index.pack_manifest import read_manifest
 from scripts.sbom import completed
+from tests.synthetic import make_synthetic_pack
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,9 +30,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_locked_package_and_model_is_listed_with_its_hashes(
-    packages: dict[str, Any], synthetic_pack_dir: Path
+    packages: dict[str, Any], tmp_path: Path
 ) -> None:
-    pack = read_manifest(synthetic_pack_dir)
+    pack = read_manifest(make_synthetic_pack(tmp_path, landmarks=True))
     document = completed(packages, [pack])
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     pinned = set(re.findall(r"^([\w.-]+)==([^ \\;]+)", lock, flags=re.MULTILINE))
@@ -44,7 +45,8 @@ def test_every_locked_package_and_model_is_listed_with_its_hashes(
         for found in held.get("hashes", [])
     }
     assert hashes >= set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock))
-    assert hashes >= {pack.detector.sha256, pack.encoder.sha256}
+    assert len(pack.models) == 3
+    assert hashes >= {model.sha256 for model in pack.models}
     assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))
 
 
