@@ -123,16 +123,30 @@ def fit_into_square(image: Image, size: int, *, border: float) -> tuple[Image, _
     Returns:
         The square, BGR, and where the picture lies in it.
     """
-    height, width = image.shape[:2]
-    scale = size / ((1 + 2 * border) * max(height, width))
-    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    scale = size / ((1 + 2 * border) * max(image.shape[:2]))
+    halved, left_to_scale = _halved(image, scale)
+    height, width = halved.shape[:2]
+    new_width, new_height = max(1, round(width * left_to_scale)), max(1, round(height * left_to_scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(image, (new_width, new_height), interpolation=interpolation)
+    scaled = cv2.resize(halved, (new_width, new_height), interpolation=interpolation)
     left, top = (size - new_width) // 2, (size - new_height) // 2
     square: Image = np.zeros((size, size, 3), np.uint8)
     # Written by OpenCV, in place: NumPy turns the channels round twenty times as slowly.
     cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR, dst=square[top : top + new_height, left : left + new_width])
     return square, _Fit(scale, left, top)
+
+
+def _halved(image: Image, scale: float) -> tuple[Image, float]:
+    """Average blocks of 2 x 2 pixels where a scale allows, and return what is left of the scale.
+
+    OpenCV averages by other factors, too, but takes three times as long. An odd last row or column is lost.
+    """
+    height, width = image.shape[:2]
+    if scale > 0.5 or min(height, width) < 2:
+        return image, scale
+    even = image[: height // 2 * 2, : width // 2 * 2]
+    halved = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return np.asarray(halved, np.uint8), 2 * scale
 
 
 class ScrfdModel:

@@ -16,7 +16,7 @@ from index.types import MAX_DIMENSION
 
 MANIFEST_NAME = "pack.toml"
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised whenever letterboxing, alignment or normalisation change, for then templates change too."""
 
 DetectorLayout = Literal["scrfd", "yunet"]

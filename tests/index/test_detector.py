@@ -47,6 +47,17 @@ def pack(synthetic_pack_dir: Path) -> Pack:
     return load_pack(synthetic_pack_dir)
 
 
+@pytest.mark.parametrize("shape", [(883, 717), (441, 358), (97, 640)])
+def test_a_picture_made_much_smaller_is_averaged(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise, (0, 0), 6), np.uint8)
+    square, fit = fit_into_square(image, 96, border=0.1)
+    height, width = (round(side * fit.scale) for side in shape)
+    expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)[:, :, ::-1].astype(int)
+    shown = square[fit.top : fit.top + height, fit.left : fit.left + width].astype(int)
+    assert np.abs(shown - expected).max() <= 3
+
+
 @settings(max_examples=60, deadline=None)
 @given(width=st.integers(40, 4000), height=st.integers(40, 4000), border=st.sampled_from([0.0, 0.15, 0.5]))
 def test_a_picture_of_any_size_fits_the_square(width: int, height: int, border: float) -> None:
