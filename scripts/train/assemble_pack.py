@@ -1,4 +1,4 @@
-"""Makes a model pack of a trained detector and encoder: python -m scripts.train.assemble_pack --help."""
+"""Makes a model pack of what was trained: python -m scripts.train.assemble_pack --help."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from index.pack_store import PackRecipe, assemble_pack
 from scripts.progress import progress
 from scripts.train.augment import plain
 from scripts.train.batches import held_out
+from scripts.train.landmark_views import MARGIN, VIEW_PX
 from scripts.train.pool import Pool, unpack
 
 SAME_PERSON = 0.75
@@ -37,7 +38,14 @@ def assemble(
     sources: Annotated[str, typer.Option(help="Sources of the pool that resemble the registry.")] = (
         "scut-fbp,aaf"
     ),
-    score_threshold: Annotated[float, typer.Option(help="Of the detector.")] = 0.75,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="landmarks.onnx of the training, which corrects the points.")
+    ] = None,
+    input_size: Annotated[int, typer.Option(help="Side of the detector's square.")] = 160,
+    fallback_size: Annotated[int, typer.Option(help="Side tried when nothing was found.")] = 640,
+    border: Annotated[float, typer.Option(help="Margin in it, a share of the longer side.")] = 0.15,
+    score_threshold: Annotated[float, typer.Option(help="Of the detector.")] = 0.6,
+    landmarks_threshold: Annotated[float, typer.Option(help="From which on a view is a face.")] = 0.5,
     flip: Annotated[
         bool, typer.Option(help="Add the mirrored face's vector: better, twice the time.")
     ] = False,
@@ -46,7 +54,7 @@ def assemble(
         "OnePerson's own weights, for evaluation and development, not for operation; see MODEL_CARD.md"
     ),
 ) -> None:
-    """Copy both models, write the manifest, verify the pack, and measure its table of false match rates.
+    """Copy the models, write the manifest, verify the pack, and measure its table of false match rates.
 
     The rates are measured on the faces that the training held out.
     """
@@ -62,6 +70,11 @@ def assemble(
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         flip=flip,
+        landmarks=landmarks,
+        landmarks_size=VIEW_PX,
+        landmarks_margin=MARGIN,
+        input_size=input_size,
+        fallback_size=fallback_size,
     )
     directory = assemble_pack(recipe, target.parent)
     faces = unpack(pool, work)
@@ -73,9 +86,11 @@ def assemble(
     ]
     points, pairs = measure_match_rates(pictures, [Outcome(template=vector) for vector in templates])
     manifest = read_manifest(directory)
-    found = replace(manifest.detector, score_threshold=score_threshold)
+    found = replace(manifest.detector, score_threshold=score_threshold, border=border)
+    second = manifest.landmarks and replace(manifest.landmarks, score_threshold=landmarks_threshold)
     source = f"{' and '.join(sources.split(','))}, faces held out of the training: {pairs:,} pairs"
-    write_manifest(with_match_rates(replace(manifest, detector=found), points, source=source), directory)
+    manifest = replace(manifest, detector=found, landmarks=second)
+    write_manifest(with_match_rates(manifest, points, source=source), directory)
     verify_pack(directory)
     print(f"{directory}: {len(rows)} faces, {source}")
     for threshold, rate in points:

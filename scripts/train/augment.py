@@ -31,17 +31,17 @@ def augmented(crop: Image, side: int, chance: Generator, *, mirrored: bool) -> I
     if mirrored:
         face = np.ascontiguousarray(face[:, ::-1])
     if chance.random() < 0.5:
-        face = _lit(face, chance)
+        face = lit(face, chance)
     if chance.random() < 0.2:
-        face = np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+        face = grey(face)
     if chance.random() < 0.25:
-        face = _coarse(face, chance)
+        face = coarse(face, chance)
     if chance.random() < 0.15:
-        face = _noisy(face, chance)
+        face = noisy(face, chance)
     if chance.random() < 0.4:
-        face = _compressed(face, chance)
+        face = compressed(face, chance)
     if chance.random() < 0.1:
-        face = _covered(face, chance)
+        face = covered(face, chance)
     return _fitted(face, side)
 
 
@@ -74,7 +74,7 @@ def _warped(crop: Image, side: int, *, angle: float, scale: float, shift: tuple[
     )
 
 
-def _lit(face: Image, chance: Generator) -> Image:
+def lit(face: Image, chance: Generator) -> Image:
     """Change gamma, contrast and colour, and let light fall from one side."""
     side = face.shape[0]
     value = face.astype(np.float32) / 255
@@ -88,34 +88,42 @@ def _lit(face: Image, chance: Generator) -> Image:
     return _bytes(value * 255)
 
 
-def _coarse(face: Image, chance: Generator) -> Image:
+def grey(face: Image) -> Image:
+    """Take the colour away."""
+    return np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def coarse(face: Image, chance: Generator) -> Image:
     """Blur, or lose resolution as small faces do."""
     side = face.shape[0]
     if chance.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(face, (0, 0), chance.uniform(0.4, 1.8) * side / 112), np.uint8)
-    small = max(20, int(side * chance.uniform(0.25, 0.8)))
-    reduced = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+    share = chance.uniform(0.25, 0.8)
+    height, width = (max(20, int(length * share)) for length in face.shape[:2])
+    reduced = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)
     how = cv2.INTER_LINEAR if chance.random() < 0.5 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(reduced, (side, side), interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(reduced, face.shape[1::-1], interpolation=how), np.uint8)
 
 
-def _noisy(face: Image, chance: Generator) -> Image:
+def noisy(face: Image, chance: Generator) -> Image:
+    """Add grain, of one colour or of all."""
     channels = 1 if chance.random() < 0.5 else 3
     noise = chance.standard_normal((*face.shape[:2], channels), dtype=np.float32)
     return _bytes(face + noise * np.float32(chance.uniform(2, 14)))
 
 
-def _compressed(face: Image, chance: Generator) -> Image:
+def compressed(face: Image, chance: Generator) -> Image:
+    """Go through JPEG once, at a quality of 40 to 95."""
     quality = int(chance.integers(40, 96))
     _, data = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
-def _covered(face: Image, chance: Generator) -> Image:
+def covered(face: Image, chance: Generator) -> Image:
     """Lay a plain patch over a part, as a stamp, a hand or a scan's fold would."""
-    side = face.shape[0]
-    height, width = chance.integers(side // 10, side // 3, 2)
-    top, left = chance.integers(0, side - height), chance.integers(0, side - width)
+    side, across = face.shape[:2]
+    height, width = chance.integers(side // 10, side // 3), chance.integers(across // 10, across // 3)
+    top, left = chance.integers(0, side - height), chance.integers(0, across - width)
     covered = face.copy()
     covered[top : top + height, left : left + width] = chance.integers(0, 256, 3)
     return covered

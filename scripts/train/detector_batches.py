@@ -8,13 +8,17 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.train.detector_bank import SIDE, Bank, windowed
+from scripts.train.detector_bank import SIDE, Bank, reduced, windowed
 from scripts.train.detector_compose import Square
 from scripts.train.detector_photometry import slightly_toned
 from scripts.train.detector_targets import assign
 
-SIDES = (192, 224, 192, 224, 192, 224, 192, SIDE)
-"""Sides of the windows, by turns: a portrait's face fits into the small ones at half the cost or less."""
+REDUCED = 160
+"""Side at which squares are shown reduced: that of the packs' first look at a picture."""
+
+SIDES = (REDUCED, REDUCED, REDUCED, 192, REDUCED, REDUCED, REDUCED, SIDE)
+"""Sides by turns: squares reduced; windows of 192, into which a portrait's face fits at a third of the cost,
+and whole squares, for the second look at pictures in which the first found nothing."""
 
 _AHEAD = 3
 """Batches prepared while the net works."""
@@ -75,7 +79,9 @@ class Batches:
 
     def _window(self, number: int, side: int, chance: Generator) -> Square:
         square = self._bank.square(number)
-        if side != SIDE:
+        if side == REDUCED:
+            square = reduced(square, side, chance)
+        elif side != SIDE:
             square = windowed(square, side, chance)
         return replace(square, picture=slightly_toned(square.picture, chance))
 

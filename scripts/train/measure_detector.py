@@ -13,14 +13,16 @@ import onnxruntime
 import typer
 
 from index.detector import Detector, ScrfdModel, SquareDetector, YunetModel, configure_opencv
+from index.landmarks import LandmarkRefiner
 from index.pack import model_sha256
-from index.pack_manifest import DetectorLayout, DetectorManifest
+from index.pack_manifest import DetectorLayout, DetectorManifest, LandmarksManifest
 from index.rates import proportion
 from index.types import Image
 from scripts.progress import progress
 from scripts.train.detector_faceless import faceless_picture, surroundings
 from scripts.train.detector_figures import ENOUGH_OVERLAP, Findings, overlap, rate_entry, seen_in, times_ms
 from scripts.train.detector_trials import id_portrait, small_face, turned
+from scripts.train.landmark_views import MARGIN, VIEW_PX
 from scripts.train.scenes import Scenes, unpack_scenes
 
 FLOORS = {"found": 0.995, "point_error_median": 0.04, "silent": 0.99}
@@ -51,15 +53,25 @@ def measure(
     work: Annotated[Path, typer.Option(help="Where the decoded scenes are kept.")],
     layout: Annotated[Literal["scrfd", "yunet"], typer.Option(help="Of the model's outputs.")] = "scrfd",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Weakest face reported.")] = 0.6,
+    size: Annotated[int, typer.Option(help="Side of the square that pictures are fitted into.")] = 320,
+    border: Annotated[float, typer.Option(help="Margin in it, as a share of the longer side.")] = 0.15,
     fallback: Annotated[int, typer.Option(help="Side tried when nothing was found; 0: none.")] = 640,
+    landmarks: Annotated[Path | None, typer.Option(help="ONNX file that corrects the points.")] = None,
+    landmarks_threshold: Annotated[float, typer.Option(help="From which on it sees a face.")] = 0.5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
 ) -> None:
     """Measure a detector through the loader of the packs; exit with 1 when a floor does not hold."""
     configure_opencv(1)
-    detector = load_detector(model, layout, threshold=threshold, fallback=fallback)
+    second = None if landmarks is None else load_refiner(landmarks, threshold=landmarks_threshold)
+    look = {"threshold": threshold, "fallback": fallback, "border": border, "size": size}
+    detector = load_detector(
+        model, layout, threshold=threshold, fallback=fallback, border=border, size=size, refiner=second
+    )
     reference = load_detector(yunet / "yunet_n_320_320.onnx", "yunet", threshold=0.6, fallback=0)
     wary = load_detector(yunet / "yunet_n_dynamic.onnx", "yunet", threshold=_CERTAIN, fallback=640)
-    figures: dict[str, Any] = {"model": model_sha256(model), "threshold": threshold, "fallback": fallback}
+    figures: dict[str, Any] = {"model": model_sha256(model)} | look
+    if landmarks is not None:
+        figures |= {"landmarks": model_sha256(landmarks), "landmarks_threshold": landmarks_threshold}
     figures["eval"] = measure_labelled(evaluation, detector, reference)
     moved = load_detector(yunet / "yunet_n_320_320.onnx", "yunet", threshold=0.6, fallback=0, border=0.1)
     figures["yunet_against_itself"] = measure_labelled(evaluation, moved, reference, every=10)["all"]
@@ -79,7 +91,14 @@ def measure(
 
 
 def load_detector(
-    model: Path, layout: DetectorLayout, *, threshold: float, fallback: int, border: float = 0.15
+    model: Path,
+    layout: DetectorLayout,
+    *,
+    threshold: float,
+    fallback: int,
+    border: float = 0.15,
+    size: int = 320,
+    refiner: LandmarkRefiner | None = None,
 ) -> SquareDetector:
     """Load a detector as a pack would, on one thread.
 
@@ -87,25 +106,47 @@ def load_detector(
         model: The ONNX file.
         layout: Of its outputs.
         threshold: Weakest face reported.
-        fallback: Side tried when nothing was found at 320; 0: none.
+        fallback: Side tried when nothing was found; 0: none.
         border: Empty margin about the picture, as a share of its longer side.
+        size: Side of the square that pictures are fitted into.
+        refiner: Corrects the points; None: nothing does.
     """
     manifest = DetectorManifest(
         layout=layout,
         file=model.name,
         sha256=model_sha256(model),
-        input_size=320,
+        input_size=size,
         fallback_size=fallback,
         border=border,
         score_threshold=threshold,
     )
     if layout == "yunet":
-        return SquareDetector(YunetModel(model.read_bytes(), manifest), manifest)
+        return SquareDetector(YunetModel(model.read_bytes(), manifest), manifest, refiner)
+    return SquareDetector(ScrfdModel(str(model), _session(model), manifest), manifest, refiner)
+
+
+def load_refiner(model: Path, *, threshold: float) -> LandmarkRefiner:
+    """Load what corrects the points as a pack would, on one thread.
+
+    Args:
+        model: The ONNX file.
+        threshold: Score from which on it sees a face.
+    """
+    manifest = LandmarksManifest(
+        file=model.name,
+        sha256=model_sha256(model),
+        input_size=VIEW_PX,
+        margin=MARGIN,
+        score_threshold=threshold,
+    )
+    return LandmarkRefiner(_session(model), manifest)
+
+
+def _session(model: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return SquareDetector(ScrfdModel(str(model), session, manifest), manifest)
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def measure_labelled(
