@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from index.types import Face, Points
+from index.types import Face, Image, Points
 from scripts.train.detector_faceless import faceless_picture, surroundings
 from scripts.train.detector_figures import Findings, overlap, point_error
 from scripts.train.detector_trials import id_portrait, small_face, turned
-from scripts.train.measure_detector import floors, load_detector, measure_labelled
+from scripts.train.measure_detector import floors, load_detector, measure_against_mean, measure_labelled
 from tests.scripts.train.detector_scenes import SPOTS, spotted_scenes
 
 FIVE: Points = np.array([(10, 10), (30, 10), (20, 20), (12, 30), (28, 30)], np.float32)
@@ -45,6 +45,29 @@ def test_a_face_counts_as_found_when_it_is_the_largest_and_alone_when_it_is_the_
     assert tally.found == [True, True, False, False]
     assert tally.alone == [True, False, False, False]
     assert tally.errors == [0, 0]
+
+
+class Saying:
+    """Says that the one face's points are moved to the right by so much."""
+
+    def __init__(self, right: float) -> None:
+        self._right = right
+
+    def detect(self, image: Image) -> list[Face]:
+        assert image.flags.c_contiguous
+        middle = np.array([image.shape[1] / 2 - 20, 10])
+        return [Face((0.0, 0.0, 40.0, 40.0), 0.9, (FIVE + middle + [self._right, 0]).astype(np.float32))]
+
+
+def test_points_are_compared_with_the_mean_of_what_the_reference_says_of_both_sides(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((80, 101, 3), np.uint8))
+    (tmp_path / "manifest.csv").write_text("path,identity,source\na.png,1,x\n", encoding="utf-8")
+    found = measure_against_mean(tmp_path, Saying(0), Saying(2), [Saying(4), Saying(1)], every=1)
+    # What leans to one side in the picture leans to the other in its mirror image: the mean leans nowhere.
+    assert found["pictures"] == 1
+    assert found["yunet"] == pytest.approx(0.1, abs=0.03)
+    assert found["detector"] < found["yunet"]
+    assert found["detector_to_mirrored"] == pytest.approx(2 * found["detector"], abs=0.02)
 
 
 def test_a_floor_that_is_missed_by_a_little_does_not_hold() -> None:

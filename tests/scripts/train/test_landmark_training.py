@@ -62,4 +62,4 @@ def test_what_is_exported_answers_like_the_net_and_fits_the_loader(tmp_path: Pat
 
 def test_errors_are_shares_of_the_eyes_distance() -> None:
     truth = np.array([[(0, 0), (10, 0), (5, 5), (1, 9), (9, 9)]], np.float32)
-    assert point_errors(truth + np.float32([0, 1]), truth) == pytest.approx([0.1])
+    assert point_errors(truth + np.array([0, 1], np.float32), truth) == pytest.approx([0.1])
