@@ -139,11 +139,14 @@ class Encoder:
             batch = np.stack(crops[start : start + self._batch]).transpose(0, 3, 1, 2)
             if self._manifest.colour == "bgr":
                 batch = batch[:, ::-1]
-            yield batch.astype(np.float32)
+            # Laid out as the model reads it while the numbers are small: ten times as fast as later.
+            yield batch.astype(np.float32, order="C")
 
     def _features(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         features = self._run(batch)
-        return features + self._run(batch[..., ::-1]) if self._manifest.flip else features
+        if self._manifest.flip:
+            features = features + self._run(np.ascontiguousarray(batch[..., ::-1]))
+        return features
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         features: NDArray[np.float32] = np.asarray(self._arcface.forward(batch), np.float32)

@@ -108,7 +108,7 @@ class LandmarkRefiner:
             PackError: The net gave no numbers, or another shape.
         """
         manifest = self._manifest
-        batch = np.stack(views).transpose(0, 3, 1, 2).astype(np.float32)
+        batch = np.stack(views).transpose(0, 3, 1, 2).astype(np.float32, order="C")
         batch -= np.float32(manifest.mean)
         batch /= np.float32(manifest.std)
         answers = np.asarray(self._session.run(None, {self._input: batch})[0])
