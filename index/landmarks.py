@@ -85,7 +85,7 @@ class LandmarkRefiner:
 
     def _refined(self, image: Image, faces: list[Face], matrices: list[NDArray[np.float64]]) -> list[Face]:
         size = self._manifest.input_size
-        answers = self.answers([cut_averaged(image, matrix, size) for matrix in matrices])
+        answers = self.answers([cut_averaged(image, matrix, size, quick=True) for matrix in matrices])
         least = _logit(self._manifest.score_threshold)
         refined = []
         for face, matrix, answer in zip(faces, matrices, answers, strict=True):

@@ -60,7 +60,7 @@ def mistakes(detector: Detector, square: Square) -> list[Image]:
             matrix = view_transform(face.landmarks, VIEW_PX, MARGIN)
         except AlignmentError:
             continue
-        views.append(cut_averaged(square.picture, matrix, VIEW_PX))
+        views.append(cut_averaged(square.picture, matrix, VIEW_PX, quick=True))
     return views
 
 

@@ -144,7 +144,7 @@ def _face(scene: Scene, chance: Generator) -> tuple[Image, NDArray[np.float64]]:
     picture, points = _mirrored(scene, chance)
     coarse_points = _coarse_points(points, chance)
     matrix = view_transform(coarse_points, VIEW_PX, MARGIN)
-    view = cut_averaged(_degraded(picture, chance), matrix, VIEW_PX)
+    view = cut_averaged(_degraded(picture, chance), matrix, VIEW_PX, quick=True)
     true = (points @ matrix[:, :2].T + matrix[:, 2]) / VIEW_PX
     return _toned(view, chance), true
 
@@ -181,7 +181,7 @@ def _misplaced(scene: Scene, chance: Generator) -> tuple[Image, None]:
     shape = points if chance.random() < 0.5 else _template_like(points)
     moved = _turned(shape, angle=angle, scale=scale, shift=far * np.array([math.cos(way), math.sin(way)]))
     matrix = view_transform(_coarse_points(moved, chance), VIEW_PX, MARGIN)
-    return _toned(cut_averaged(_degraded(picture, chance), matrix, VIEW_PX), chance), None
+    return _toned(cut_averaged(_degraded(picture, chance), matrix, VIEW_PX, quick=True), chance), None
 
 
 def _template_like(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scripts.progress import progress
+from scripts.train.export_encoder import shrink
 from scripts.train.landmark_net import LandmarkNet
 from scripts.train.landmark_views import VIEW_PX, Drawing, Views
 from scripts.train.muon import Muon
@@ -199,7 +200,7 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = run(Drawing(crops, pictures, wrong, size=batch, seed=seed), plan, work, device)
     gap = export_landmarks(training.averaged(), work / MODEL_FILE)
-    print(f"{work / MODEL_FILE}: differs from torch by at most {gap:.1e}")
+    print(f"{work / MODEL_FILE}: differed from torch by at most {gap:.1e} before its weights became 8 bits")
 
 
 def run(drawing: Drawing, plan: Plan, work: Path, device: torch.device) -> Training:
@@ -229,10 +230,12 @@ def run(drawing: Drawing, plan: Plan, work: Path, device: torch.device) -> Train
 
 
 def export_landmarks(net: LandmarkNet, path: Path) -> float:
-    """Write a net for any number of views.
+    """Write a net for any number of views; its weights are kept in 8 bits, it calculates in 32.
+
+    That moves points by a thousandth of the eyes' distance, and makes the file a quarter as large.
 
     Returns:
-        The largest difference from torch.
+        The largest difference from torch before that.
 
     Raises:
         ValueError: It is larger than `LARGEST_GAP`.
@@ -255,6 +258,7 @@ def export_landmarks(net: LandmarkNet, path: Path) -> float:
     gap = float(np.abs(expected - session.run(None, {"views": views})[0]).max())
     if gap > LARGEST_GAP:
         raise ValueError(f"{path}: differs from torch by {gap:.1e}, more than {LARGEST_GAP:.0e}")
+    shrink(path, path)
     return gap
 
 

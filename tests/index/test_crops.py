@@ -48,6 +48,16 @@ def test_fine_noise_and_patterns_become_grey_and_not_coarse_patterns() -> None:
     assert cut_averaged(noise, similarity(0.1), 50).std() < noise.std() / 5
 
 
+@pytest.mark.parametrize("scale", [0.45, 0.3, 0.24, 0.13])
+def test_the_quick_way_shows_the_same_part_almost_as_smoothly(scale: float) -> None:
+    matrix = similarity(scale, roll_deg=12, shift=(20, -5))
+    picture = slope(400, 300)
+    exact, quick = (cut_averaged(picture, matrix, 63, quick=way).astype(int) for way in (False, True))
+    assert np.abs(exact - quick).mean() <= 1.5
+    noise = np.random.default_rng(2).integers(0, 256, (640, 640, 3), np.uint8)
+    assert cut_averaged(noise, matrix, 50, quick=True).std() < noise.std() * scale * 2
+
+
 def test_edges_are_repeated_beyond_the_picture() -> None:
     image = np.full((60, 60, 3), 90, np.uint8)
     for scale in (1.0, 0.2):
