@@ -43,9 +43,11 @@ def assemble(
     ] = None,
     input_size: Annotated[int, typer.Option(help="Side of the detector's square.")] = 160,
     fallback_size: Annotated[int, typer.Option(help="Side tried when nothing was found.")] = 640,
-    border: Annotated[float, typer.Option(help="Margin in it, a share of the longer side.")] = 0.15,
-    score_threshold: Annotated[float, typer.Option(help="Of the detector.")] = 0.6,
-    landmarks_threshold: Annotated[float, typer.Option(help="From which on a view is a face.")] = 0.5,
+    border: Annotated[float, typer.Option(help="Margin in it, a share of the longer side.")] = 0.05,
+    score_threshold: Annotated[
+        float | None, typer.Option(help="Of the detector: by itself 0.4 with --landmarks, 0.75 without.")
+    ] = None,
+    landmarks_threshold: Annotated[float, typer.Option(help="From which on a view is a face.")] = 0.9,
     flip: Annotated[
         bool, typer.Option(help="Add the mirrored face's vector: better, twice the time.")
     ] = False,
@@ -86,7 +88,8 @@ def assemble(
     ]
     points, pairs = measure_match_rates(pictures, [Outcome(template=vector) for vector in templates])
     manifest = read_manifest(directory)
-    found = replace(manifest.detector, score_threshold=score_threshold, border=border)
+    weakest = (0.75 if landmarks is None else 0.4) if score_threshold is None else score_threshold
+    found = replace(manifest.detector, score_threshold=weakest, border=border)
     second = manifest.landmarks and replace(manifest.landmarks, score_threshold=landmarks_threshold)
     source = f"{' and '.join(sources.split(','))}, faces held out of the training: {pairs:,} pairs"
     manifest = replace(manifest, detector=found, landmarks=second)
