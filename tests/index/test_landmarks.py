@@ -130,6 +130,15 @@ def test_a_detector_gives_corrected_points(refiner: LandmarkRefiner) -> None:
     assert error(corrected, truth) < 0.02
 
 
+def test_a_face_that_was_found_twice_stays_once_where_it_was_surer(refiner: LandmarkRefiner) -> None:
+    image, truths = drawn(2)
+    weaker = replace(coarse(truths[0], by=0.05, seed=1), score=0.5)
+    surer, other = coarse(truths[0], by=0.05, seed=2), coarse(truths[1], by=0.05)
+    kept = refiner.refine(image, [weaker, other, surer])
+    assert [face.box for face in kept] == [other.box, surer.box]
+    assert [face.score for face in kept] == [0.7, 0.7]
+
+
 def test_what_is_no_face_is_dropped_and_the_others_keep_their_order(refiner: LandmarkRefiner) -> None:
     image, truths = drawn(3)
     image[:, 320:640] = 205
