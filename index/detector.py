@@ -29,7 +29,7 @@ MIN_FACE_PX = 8.0
 
 _LINEAR_FROM = 0.5
 """Scale from which on neighbouring pixels are weighted by their distance instead of averaged by their share:
-no pixel is left out, and it takes a quarter of the time."""
+no pixel is left out, and fitting a portrait takes half the time."""
 
 _FARTHEST = 1e9
 """Pixels from the origin at which a point cannot be one of a picture; squares of it are still numbers."""
@@ -74,7 +74,7 @@ class Refiner(Protocol):
             faces: What was found.
 
         Returns:
-            Those that are faces, in the same order.
+            Those that are faces, each once, in the same order.
         """
 
 
@@ -146,7 +146,7 @@ def fit_into_square(image: Image, size: int, *, border: float) -> tuple[Image, _
 def _halved(image: Image, scale: float) -> tuple[Image, float]:
     """Average blocks of 2 x 2 pixels where a scale allows, and return what is left of the scale.
 
-    OpenCV averages by other factors, too, but takes three times as long. An odd last row or column is lost.
+    OpenCV averages by other factors, too, but takes twice as long. An odd last row or column is lost.
     """
     height, width = image.shape[:2]
     if scale > 0.5 or min(height, width) < 2:
@@ -287,7 +287,7 @@ def has_spread(landmarks: Iterable[Iterable[float]] | Points) -> bool:
     array = np.asarray(landmarks, np.float64)
     if array.shape != (5, 2):
         return False
-    # Plain numbers: for five points NumPy takes ten times as long, and every face comes by several times.
+    # Plain numbers: for five points NumPy takes several times as long, and every face comes by several times.
     points = [complex(x, y) for x, y in array.tolist()]
     middle = sum(points) / 5
     spread = math.sqrt(sum(abs(point - middle) ** 2 for point in points) / 5) if _finite(points) else 0.0

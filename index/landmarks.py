@@ -22,14 +22,13 @@ from index.pack_manifest import LandmarksManifest
 from index.types import Face, Image, Points
 
 MAX_VIEWS = 16
-"""Views looked at in one run of the net: more cost memory and are no faster on one thread."""
+"""Views looked at in one run of the net, which bounds its memory: portraits have one."""
 
 ANSWER = 11
 """Numbers of the net per view: five points as x and y, and the score before the sigmoid."""
 
-
 SAME_FACE = 0.3
-"""Faces whose points are nearer to one another, in distances of the eyes, are one that was found twice: ten
+"""Faces whose points are nearer to one another, in distances of the eyes, are one that was found twice: five
 times what the net errs by, and far less than what lies between two people."""
 
 

@@ -72,8 +72,8 @@ def coarse(points: Points, *, by: float, seed: int = 0) -> Face:
     off = np.random.default_rng(seed).normal(size=(5, 2))
     moved = points + off * by * eyes / np.sqrt((off**2).sum(axis=1).mean())
     low, high = points.min(axis=0) - eyes, points.max(axis=0) + eyes
-    box = (float(low[0]), float(low[1]), *(float(side) for side in high - low))
-    return Face(box, 0.7, moved.astype(np.float32))  # type: ignore[arg-type]
+    (left, top), (width, height) = low.tolist(), (high - low).tolist()
+    return Face((left, top, width, height), 0.7, moved.astype(np.float32))
 
 
 def error(face: Face, truth: Points) -> float:
